@@ -1,0 +1,65 @@
+# edgeseq. `make` alone lists what there is; every target makes .venv and installs what it needs.
+
+PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+PIP     ?= .venv/bin/pip install --quiet --disable-pip-version-check
+BIN     := .venv/bin
+RECIPES  = $(wildcard models/*/recipe.toml)
+WORKERS ?= 2
+
+.PHONY: help demo test test-full check format bench models data clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: .venv/.installed .venv/.data  ## train an LSTM on real data, export it, prove it, run it, time it
+	$(BIN)/edgeseq train models/lstm-vowels/recipe.toml -o out/demo
+	$(BIN)/edgeseq export out/demo/lstm.pt -o out/demo/lstm.onnx
+	$(BIN)/edgeseq verify out/demo/lstm.onnx
+	$(BIN)/edgeseq run out/demo/lstm.onnx --input out/demo/sample.npz
+	$(BIN)/edgeseq bench out/demo/lstm.onnx --against out/demo/lstm.pt
+
+test: .venv/.installed .venv/.data  ## the tests, with a pairwise subset of the parity grid
+	$(BIN)/pytest -n $(WORKERS) -m "not full"
+
+test-full: .venv/.installed .venv/.data  ## the tests, with all of the parity grid
+	$(BIN)/pytest -n $(WORKERS)
+
+check: .venv/.installed  ## ruff, mypy --strict, the walls between the floors, the CLI reference
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate_cli.py --check
+
+format: .venv/.installed  ## put the code in its form, and write the CLI reference anew
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/python docs/generate_cli.py
+
+bench: .venv/.installed  ## what a call and a step cost beside a bare session and PyTorch
+	$(BIN)/python benchmarks/peers.py
+
+models: .venv/.installed .venv/.data  ## train every model in models/ anew, export and prove it
+	@for recipe in $(RECIPES); do \
+	    folder=$$(dirname $$recipe); \
+	    $(BIN)/edgeseq train $$recipe -o $$folder || exit; \
+	    for checkpoint in $$folder/*.pt; do $(BIN)/edgeseq export $$checkpoint || exit; done; \
+	done
+
+data: .venv/.data  ## install the packages that carry the data (without what they depend on)
+
+clean:  ## remove .venv, out and every cache
+	rm -rf .venv out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml runtime/pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP) -c constraints.txt -e "./runtime[cpu]" -e ".[dev]"
+	@touch $@
+
+.venv/.data: requirements-data.txt | .venv/bin/pip
+	$(PIP) --no-deps -r requirements-data.txt
+	@touch $@

@@ -1,0 +1,76 @@
+"""Which cases a proof runs: batch × time × ragged lengths × initial or random states, and chunks of a stream."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from edgeseq_runtime.draw import draw_inputs, draw_states
+from edgeseq_runtime.signature import BATCH, TIME, Signature
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+BATCHES = (1, 3, 8)
+SHORT_TIMES = (1, 2, 7)
+CHUNKS = (1, 3, 7)
+_STREAM_BATCHES = (1, 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call. chunk: None for a whole run, otherwise a stream fed in chunks of that many steps."""
+
+    batch: int
+    time: int
+    ragged: bool = False
+    random_states: bool = False
+    chunk: int | None = None
+
+    @property
+    def name(self) -> str:
+        """A short name for reports, such as `3×20 ragged`."""
+        parts = [f"{self.batch}×{self.time}"]
+        parts += ["ragged"] if self.ragged else []
+        parts += ["random states"] if self.random_states else []
+        parts += [f"chunks of {self.chunk}"] if self.chunk is not None else []
+        return " ".join(parts)
+
+    def inputs(self, signature: Signature, seed: int) -> dict[str, Array]:
+        """Drawn inputs, lengths included; states only where they are random."""
+        sizes = self.sizes(signature)
+        arrays = draw_inputs(signature, sizes, seed, self.ragged)
+        if self.random_states:
+            arrays.update(draw_states(signature, sizes, seed + 1))
+        return arrays
+
+    def sizes(self, signature: Signature) -> Mapping[str, int]:
+        """The size of every named axis; axes other than batch and time as typical."""
+        sizes = {name: signature.typical.get(name, 2) for name in signature.symbols}
+        return {**sizes, BATCH: self.batch, TIME: self.time}
+
+
+def cases(signature: Signature) -> tuple[Case, ...]:
+    """The default grid of a signature: whole runs first, then, where it streams, chunked ones."""
+    typical = signature.typical.get(TIME, 20)
+    times = sorted({*SHORT_TIMES, typical, longer(typical)})
+    ragged = (False, True) if any(t.of for t in signature.inputs) else (False,)
+    random_states = (False, True) if signature.states else (False,)
+    whole = [
+        Case(batch, time, is_ragged, is_random)
+        for batch, time, is_ragged, is_random in product(BATCHES, times, ragged, random_states)
+        if time > 1 or not is_ragged
+    ]
+    return (*whole, *_chunked(signature, typical))
+
+
+def longer(typical: int) -> int:
+    """A time well beyond the typical one: an axis that was frozen shows there."""
+    return max(3 * typical, 50)
+
+
+def _chunked(signature: Signature, typical: int) -> list[Case]:
+    if not signature.streamable:
+        return []
+    time = max(typical, 2 * max(CHUNKS) + 1)
+    return [Case(batch, time, chunk=chunk) for batch, chunk in product(_STREAM_BATCHES, (*CHUNKS, time))]

@@ -1,0 +1,74 @@
+"""What is written into the file beside the graph: the contract, the golden vectors, the learned states, the hash."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import torch
+from edgeseq_runtime import __version__, golden
+from edgeseq_runtime.contract import CONTRACT_KEY, GOLDEN_KEY, INITIAL_KEY, PRODUCER, Contract
+from edgeseq_runtime.seal import seal
+from edgeseq_runtime.signature import TIME
+from numpy.typing import NDArray
+
+from edgeseq_export.grid import Case
+from edgeseq_export.reference import Reference
+from edgeseq_export.source import Source
+
+Array = NDArray[Any]
+
+GOLDEN_BYTES = 64 * 1024
+"""The test vectors take at most this much of the file."""
+
+
+def make_contract(source: Source, form: str, opset: int) -> Contract:
+    """The contract of an export of `source`."""
+    return Contract(
+        signature=source.signature,
+        family=source.family,
+        task=source.task,
+        recurrence={"form": form},
+        labels=source.labels,
+        provenance={**source.provenance, "edgeseq": __version__, "torch": torch.__version__, "opset": opset},
+    )
+
+
+def make_golden(source: Source, tolerance: float) -> str:
+    """Test vectors for the device: as many of three small cases as fit into GOLDEN_BYTES, always at least one."""
+    reference = Reference(source.module, tolerance)
+    signature = source.signature
+    time = min(signature.typical.get(TIME, 20), 24)
+    ragged = any(t.of for t in signature.inputs)
+    wanted = [Case(1, time), Case(2, time, ragged=ragged), Case(1, 3, random_states=bool(signature.states))]
+    kept: list[golden.GoldenCase] = []
+    packed = ""
+    for seed, case in enumerate(wanted):
+        inputs = case.inputs(signature, seed)
+        kept.append(golden.GoldenCase(case.name, inputs, _expected(reference, inputs)))
+        text = golden.pack(kept)
+        if packed and len(text) > GOLDEN_BYTES:
+            kept.pop()
+        else:
+            packed = text
+    return packed
+
+
+def write(model: ir.Model, contract: Contract, golden_text: str, initial: Mapping[str, Array]) -> bytes:
+    """The bytes of the finished file: one file, no external data, sealed."""
+    opset = model.graph.opset_imports[""]
+    model.ir_version = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)])
+    model.producer_name = PRODUCER
+    model.producer_version = __version__
+    model.graph.name = contract.family
+    model.metadata_props[CONTRACT_KEY] = contract.to_json()
+    model.metadata_props[GOLDEN_KEY] = golden_text
+    if initial:
+        model.metadata_props[INITIAL_KEY] = golden.pack_arrays(initial)
+    proto = ir.serde.serialize_model(model)
+    onnx.checker.check_model(proto)
+    return seal(proto.SerializeToString())
+
+
+def _expected(reference: Reference, inputs: Mapping[str, Array]) -> dict[str, golden.Expected]:
+    return {name: golden.sample(truth.values, truth.bound) for name, truth in reference(inputs).items()}

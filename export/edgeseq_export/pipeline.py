@@ -1,0 +1,85 @@
+"""export(): trace, rewrite, describe, prove, and only then put the file in its place."""
+
+import os
+
+from edgeseq_runtime import load
+from edgeseq_runtime.atomic import check_writable, write_bytes
+from edgeseq_runtime.compare import Comparison, ParityReport
+from edgeseq_runtime.errors import ExportError, ParityError
+
+from edgeseq_export import manifest
+from edgeseq_export.passes import Anonymous, LearnedStates
+from edgeseq_export.source import Progress, Source, silent
+from edgeseq_export.swap import native_form
+from edgeseq_export.trace import trace
+from edgeseq_export.verify import verify as prove
+
+FORMS = ("native",)
+"""The forms a recurrence can be written in."""
+
+DEFAULT_OPSET = 18
+
+
+def export(
+    source: Source,
+    path: str | os.PathLike[str],
+    *,
+    form: str = "native",
+    opset: int = DEFAULT_OPSET,
+    verify: bool = True,
+    progress: Progress = silent,
+) -> ParityReport | None:
+    """Write `source` as one ONNX file, proven equal to PyTorch.
+
+    Args:
+        path: the file; it appears only when the proof passed, an older one stays until then.
+        form: how recurrences are written, one of FORMS.
+        opset: the ONNX opset.
+        verify: run the proof. Without it the file is only opened once by the runtime.
+        progress: told after each step.
+
+    Returns: the proof's report, or None without a proof.
+
+    Raises:
+        ParityError: the file is not equal to PyTorch; it carries the report, and nothing was written.
+        ExportError: the network cannot be written.
+        FileError: `path` cannot be written.
+    """
+    check_writable(path)
+    progress(0, 1, "tracing")
+    content = convert(source, form=form, opset=opset)
+    report = None
+    if verify:
+        report = prove(content, source, progress=progress)
+        if not report.passed:
+            raise ParityError(_why(report), report)
+    else:
+        load(content)
+    write_bytes(path, content)
+    return report
+
+
+def convert(source: Source, *, form: str = "native", opset: int = DEFAULT_OPSET) -> bytes:
+    """The finished file's bytes, not yet proven. Raises ExportError."""
+    if form not in FORMS:
+        raise ExportError(f"recurrence '{form}' cannot be written; choose {' or '.join(FORMS)}")
+    model = trace(native_form(source.module), source.signature, opset)
+    for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name)):
+        model = rewrite(model).model
+    contract = manifest.make_contract(source, form, opset)
+    return manifest.write(model, contract, manifest.make_golden(source, contract.tolerance), source.initial)
+
+
+def _why(report: ParityReport) -> str:
+    """One sentence on the worst thing a failed report says."""
+    if report.failures:
+        return f"the file is not equal to {report.reference}: {describe(report.failures[0])}. Nothing was written"
+    return f"the proof is not valid: {'; '.join(report.problems) or 'too many excused decisions'}. Nothing was written"
+
+
+def describe(comparison: Comparison) -> str:
+    """A failed comparison in words."""
+    where = f"output '{comparison.output}', case {comparison.case}, on {comparison.provider}"
+    if comparison.differing > comparison.excused:
+        return f"{where}: {comparison.differing} of {comparison.decisions} decisions differ"
+    return f"{where}: off by {comparison.max_abs:.3g}, but at most {comparison.bound:.3g} is allowed"

@@ -1,0 +1,36 @@
+"""What is exported: a network, its signature, and what its contract should say."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeseq_runtime.signature import Signature
+from numpy.typing import NDArray
+from torch import nn
+
+Progress = Callable[[int, int, str], None]
+"""progress(done, total, label): told by long work, never printed here."""
+
+
+def silent(done: int, total: int, label: str) -> None:
+    """A Progress that tells nobody."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network that can be exported, and the judge of its own export.
+
+    module: in eval mode; called with tensors by the signature's input names, it returns tensors by output name,
+        next states included. A state that is left out starts at its initial value.
+    initial: by state input name, the learned initial value (directions, 1, hidden), where the signature has one.
+    name: what to call it in messages. labels, family, task, provenance: for the contract.
+    """
+
+    module: nn.Module
+    signature: Signature
+    family: str
+    task: str
+    name: str
+    labels: tuple[str, ...] | None = None
+    initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)

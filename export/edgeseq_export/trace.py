@@ -1,0 +1,98 @@
+"""From torch to ONNX: trace a network once, with the axes its signature calls free left free."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx_ir as ir
+import torch
+from edgeseq_runtime.draw import draw_inputs, draw_states
+from edgeseq_runtime.errors import ExportError
+from edgeseq_runtime.signature import Signature
+from torch import Tensor, nn
+
+OPSETS = range(18, 24)
+"""The opsets that can be written; 18 opens on every onnxruntime since 1.15."""
+
+_EXAMPLE_SIZES = (3, 5, 7, 11)  # different from each other and never 1: a size of 1 freezes its axis in the tracer
+
+
+class _Positional(nn.Module):
+    """A network called by position, as the tracer calls it."""
+
+    def __init__(self, network: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.network = network
+        self._signature = signature
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network(**dict(zip(self._signature.input_names, tensors, strict=True)))
+        return tuple(outputs[name] for name in self._signature.output_names)
+
+
+def trace(module: nn.Module, signature: Signature, opset: int) -> ir.Model:
+    """Trace `module` (recurrences already in their ONNX form) into an ONNX model in memory.
+
+    Raises:
+        ExportError: an opset that cannot be written, or a network that the tracer cannot follow.
+    """
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}")
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                _Positional(module, signature).eval(),
+                _example(signature),
+                dynamo=True,
+                dynamic_shapes=(_dynamic_axes(signature),),
+                input_names=list(signature.input_names),
+                output_names=list(signature.output_names),
+                opset_version=opset,
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ExportError(f"the network cannot be traced: {error}") from error
+    if program is None:
+        raise ExportError("the tracer gave no program")
+    model: ir.Model = program.model
+    _check_axes(model, signature)
+    return model
+
+
+def _example(signature: Signature) -> tuple[Tensor, ...]:
+    sizes = dict(zip(signature.symbols, _EXAMPLE_SIZES, strict=False))
+    arrays = {**draw_inputs(signature, sizes, seed=0), **draw_states(signature, sizes, seed=0)}
+    return tuple(torch.from_numpy(arrays[name]) for name in signature.input_names)
+
+
+def _dynamic_axes(signature: Signature) -> tuple[dict[int, str], ...]:
+    tensors = (*signature.inputs, *signature.states)
+    return tuple({i: axis for i, axis in enumerate(t.axes) if isinstance(axis, str)} for t in tensors)
+
+
+def _check_axes(model: ir.Model, signature: Signature) -> None:
+    """The tracer can freeze a free axis without a word: compare what it declares with what was asked."""
+    for value, tensor in zip(model.graph.inputs, (*signature.inputs, *signature.states), strict=True):
+        declared = value.shape.dims if value.shape is not None else ()
+        for position, axis in enumerate(tensor.axes):
+            if isinstance(axis, str) and isinstance(declared[position], int):
+                raise ExportError(
+                    f"the tracer froze axis '{axis}' of input '{value.name}' at {declared[position]}: the network "
+                    "computes something from that size in Python"
+                )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks about itself (deprecations inside torch, absent torchvision)."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

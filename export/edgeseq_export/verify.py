@@ -1,0 +1,147 @@
+"""The proof: every case of the grid through the runtime's own loader, judged by PyTorch, and the proof of the proof."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edgeseq_runtime import golden, load
+from edgeseq_runtime.compare import Comparison, ParityReport, compare
+from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.model import Model
+from edgeseq_runtime.providers import present
+from edgeseq_runtime.signature import TIME, Signature
+from numpy.typing import NDArray
+
+from edgeseq_export.grid import Case, cases
+from edgeseq_export.mutant import mutant
+from edgeseq_export.reference import Reference, Truth
+from edgeseq_export.source import Progress, Source, silent
+
+Array = NDArray[Any]
+
+MOVES = 100.0
+"""Between two inputs an output must move by this many times its bound, or comparing it would prove nothing."""
+
+
+def verify(
+    file: str | os.PathLike[str] | bytes,
+    source: Source,
+    *,
+    providers: Sequence[str] | None = None,
+    progress: Progress = silent,
+) -> ParityReport:
+    """Compare an ONNX file with the network it was made from.
+
+    Args:
+        file: a path, or the file's bytes.
+        source: the network; it is the judge, in float64.
+        providers: short names of the execution providers to run on; None: every one present.
+        progress: told after each case.
+
+    Returns: a report with one comparison for each provider, case and output. It does not pass where an output does
+        not move between inputs, or where a copy of the file with a changed weight passes too.
+
+    Raises:
+        UsageError: the file and the network do not have the same inputs and outputs.
+    """
+    content = file if isinstance(file, bytes) else None
+    models = [load(file, provider=name) for name in (providers if providers is not None else present())]
+    _check_same_names(models[0], source.signature)
+    tolerance = models[0].contract.tolerance if models[0].contract else 1e-5
+    reference = Reference(source.module, tolerance)
+    plan = cases(source.signature)
+    comparisons: list[Comparison] = []
+    for number, case in enumerate(plan):
+        comparisons += compare_case(case, number, models, source, reference)
+        progress(number + 1, len(plan) + 1, f"{case.name}")
+    problems = [*_motionless(source, reference)]
+    if all(c.passed for c in comparisons):
+        changed = mutant(content if content is not None else Path(str(file)).read_bytes())
+        if changed is not None and _passes(load(changed.content, provider=models[0].provider.name), source, reference):
+            problems.append(f"a copy with the weight '{changed.weight}' changed by 1 % passes too: the proof is blind to it")
+    progress(len(plan) + 1, len(plan) + 1, "the proof of the proof")
+    return ParityReport(models[0].name, f"{source.name} in PyTorch, float64", tuple(comparisons), tuple(problems))
+
+
+def compare_case(
+    case: Case, seed: int, models: Sequence[Model], source: Source, reference: Reference
+) -> Iterator[Comparison]:
+    """Run one case on every model and compare every output and next state with the truth."""
+    inputs = case.inputs(source.signature, seed)
+    truth = reference(inputs)
+    tensors = golden.comparable(source.signature)
+    for model in models:
+        actual = _whole(model, source, inputs) if case.chunk is None else _chunks(model, inputs, case.chunk)
+        for name, values in actual.items():
+            expected = truth[name]
+            yield compare(
+                case.name, tensors[name], model.provider.name, values, expected.values, expected.bound
+            )
+
+
+def _whole(model: Model, source: Source, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    if model.contract is None:  # a foreign file fills in nothing by itself
+        batch = next(iter(inputs.values())).shape[0]
+        states = {s.input: np.zeros(s.shape({"batch": batch}), s.dtype) for s in source.signature.states}
+        states.update({name: np.repeat(value, batch, axis=1) for name, value in source.initial.items()})
+        inputs = {**states, **inputs}
+    return model.run(inputs, states=True)
+
+
+def _chunks(model: Model, inputs: Mapping[str, Array], chunk: int) -> dict[str, Array]:
+    """The outputs of a stream fed piecewise, put together as if the sequence had been run whole."""
+    signature = model.signature
+    steps = {t.name: inputs[t.name] for t in signature.inputs if t.of is None and TIME in t.axes}
+    first = next(iter(steps.values()))
+    batch, time = first.shape[0], first.shape[1]
+    stream = model.stream(batch)
+    pieces: dict[str, list[Array]] = {t.name: [] for t in signature.outputs}
+    for start in range(0, time, chunk):
+        part = {name: array[:, start : start + chunk] for name, array in steps.items()}
+        outputs = stream.step({name: a[:, 0] for name, a in part.items()}) if chunk == 1 else stream.run(part)
+        for tensor in signature.outputs:
+            value = outputs[tensor.name]
+            pieces[tensor.name].append(value[:, None] if chunk == 1 and tensor.kind == "step" else value)
+    whole = {t.name: np.concatenate(pieces[t.name], 1) if t.kind == "step" else pieces[t.name][-1] for t in signature.outputs}
+    after = stream.state.arrays
+    return {**whole, **{s.output: after[s.input] for s in signature.states}}
+
+
+def _motionless(source: Source, reference: Reference) -> Iterator[str]:
+    """Outputs that stay where they are whatever comes in."""
+    case = next(c for c in cases(source.signature) if c.batch > 1 and c.time > 2)
+    one, other = (reference(case.inputs(source.signature, seed)) for seed in (1001, 2002))
+    for tensor in source.signature.outputs:
+        moved, allowed = _distance(one[tensor.name], other[tensor.name]), one[tensor.name].bound
+        if moved < MOVES * allowed or moved == 0:
+            yield (
+                f"output '{tensor.name}' moved by {moved:.2g} between two inputs, but comparing it needs at least "
+                f"{MOVES * allowed:.2g}: are the inputs drawn at the data's scale (`draw` in the contract)?"
+            )
+
+
+def _distance(one: Truth, other: Truth) -> float:
+    return float(np.max(np.abs(one.values.astype(np.float64) - other.values), initial=0.0))
+
+
+def _passes(model: Model, source: Source, reference: Reference) -> bool:
+    """Whether every case passes; stops at the first that does not."""
+    return all(
+        comparison.passed
+        for number, case in enumerate(cases(source.signature))
+        for comparison in compare_case(case, number, [model], source, reference)
+    )
+
+
+def _check_same_names(model: Model, signature: Signature) -> None:
+    for what, given, expected in (
+        ("inputs", model.signature.input_names, signature.input_names),
+        ("outputs", model.signature.output_names, signature.output_names),
+    ):
+        if set(given) != set(expected):
+            raise UsageError(
+                f"{model.name} and the reference are different networks: the file's {what} are {', '.join(given)}, "
+                f"the reference's are {', '.join(expected)}"
+            )

@@ -1,0 +1,126 @@
+"""Sessions: how a file's bytes become something that runs, and what the session itself says of the file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as _pybind
+
+from edgeseq_runtime.errors import DamagedFileError, InputError, ProviderError
+from edgeseq_runtime.signature import Axis, Signature, Tensor
+
+Array = NDArray[Any]
+
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    value for value in vars(_pybind).values() if isinstance(value, type) and issubclass(value, Exception)
+)
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool",
+}
+
+
+def available_providers() -> tuple[str, ...]:
+    """The execution providers this onnxruntime was built with, best first."""
+    return tuple(ort.get_available_providers())
+
+
+def onnxruntime_version() -> str:
+    """The version of the onnxruntime that is imported."""
+    return str(ort.__version__)
+
+
+class Session:
+    """One onnxruntime session on one provider.
+
+    Args:
+        content: the bytes of the ONNX file.
+        name: what to call the file in messages.
+        providers: onnxruntime's names, each with its options; the CPU provider last.
+        threads: threads inside one operator. No spinning: an idle model costs no processor time.
+
+    Raises:
+        DamagedFileError: onnxruntime cannot read the bytes.
+        ProviderError: the first provider did not come up.
+    """
+
+    def __init__(
+        self, content: bytes, name: str, providers: Sequence[tuple[str, Mapping[str, Any]]], threads: int
+    ) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors come as exceptions; the log would repeat them on stderr
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(content, options, providers=[(n, dict(o)) for n, o in providers])
+            meta = self._session.get_modelmeta()
+            self.metadata: Mapping[str, str] = dict(meta.custom_metadata_map)
+            self.producer = str(meta.producer_name)
+        except (*ORT_ERRORS, ValueError, UnicodeDecodeError) as error:
+            raise DamagedFileError(f"'{name}' is not an ONNX file that onnxruntime {ort.__version__} opens: {error}") from error
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        wanted = providers[0][0]
+        if wanted not in self.providers:
+            raise ProviderError(
+                f"{wanted} was asked for, but onnxruntime fell back to {', '.join(self.providers)}. Its libraries are "
+                "missing here: `edgeseq doctor` says which"
+            )
+        self.run = self._session.run
+        """run(output names, inputs by name) -> arrays in that order, by onnxruntime itself."""
+
+    def run_checked(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """`run`, with what onnxruntime refuses told as an InputError."""
+        try:
+            outputs: list[Array] = self.run(names, feeds)
+        except ORT_ERRORS as error:
+            raise InputError(f"onnxruntime refused the inputs: {error}") from error
+        return outputs
+
+    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> "Binding":
+        """Bind arrays (kept alive by the binding) as the inputs and outputs of repeated runs."""
+        return Binding(self._session, inputs, outputs)
+
+    def signature(self) -> Signature:
+        """What the session declares of a file that carries no contract: types and axes, no states."""
+        return Signature(
+            inputs=tuple(_tensor(node) for node in self._session.get_inputs()),
+            outputs=tuple(_tensor(node) for node in self._session.get_outputs()),
+        )
+
+
+class Binding:
+    """Fixed buffers for repeated runs: no array is created and no name looked up in a run."""
+
+    def __init__(self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        self._buffers = (dict(inputs), dict(outputs))  # onnxruntime keeps addresses only
+        self._binding = session.io_binding()
+        for name, array in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self._run = session.run_with_iobinding
+
+    def run(self) -> None:
+        """Read the bound inputs, write the bound outputs."""
+        self._run(self._binding)
+
+
+def _tensor(node: Any) -> Tensor:
+    axes: list[Axis] = [
+        size if isinstance(size, int) else (size or f"{node.name}.{position}") for position, size in enumerate(node.shape)
+    ]
+    return Tensor(node.name, _DTYPES.get(node.type, node.type), tuple(axes))
+

@@ -1,0 +1,87 @@
+"""The contract: a Signature plus what a device needs to know, as JSON in the ONNX file under `edgeseq.contract`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeseq_runtime.errors import ContractError
+from edgeseq_runtime.signature import Signature, signature_from_json, signature_to_json
+
+CONTRACT_VERSION = 1
+CONTRACT_KEY = "edgeseq.contract"
+GOLDEN_KEY = "edgeseq.golden"
+INITIAL_KEY = "edgeseq.initial"
+PRODUCER = "edgeseq"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What an edgeseq file says of itself.
+
+    family: the family's name ("lstm"); task: "classify", "forecast" or another that the family defines.
+    recurrence: {"form": "native" | "loop" | "unroll", "steps": N where unrolled}.
+    labels: the names of the classes, in the order of the last axis of the logits.
+    values: named scalars that may be set at load.
+    tolerance: {"relative": r}: the proof's bound, relative to the output's root mean square.
+    provenance: checkpoint hash, versions, opset.
+    """
+
+    signature: Signature
+    family: str
+    task: str
+    recurrence: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    vocabulary: Any = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    tolerance: float = 1e-5
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The contract as one line of JSON."""
+        return json.dumps(
+            {
+                "version": CONTRACT_VERSION,
+                "family": self.family,
+                "task": self.task,
+                **signature_to_json(self.signature),
+                "recurrence": dict(self.recurrence),
+                "labels": list(self.labels) if self.labels is not None else None,
+                "vocabulary": self.vocabulary,
+                "values": dict(self.values),
+                "tolerance": {"relative": self.tolerance},
+                "provenance": dict(self.provenance),
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> "Contract":
+        """Read a contract. Raises ContractError when it is malformed or newer than this runtime."""
+        try:
+            value = json.loads(text)
+            version = value["version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ContractError(f"the contract is not readable: {error}") from error
+        if not isinstance(version, int) or version < 1:
+            raise ContractError(f"the contract has version {version!r}, but versions are numbers from 1")
+        if version > CONTRACT_VERSION:
+            raise ContractError(
+                f"the contract has version {version}, but this runtime reads up to {CONTRACT_VERSION}. "
+                "Upgrade edgeseq-runtime, or export with an older edgeseq"
+            )
+        signature = signature_from_json(value)
+        try:
+            labels = value.get("labels")
+            return Contract(
+                signature=signature,
+                family=str(value["family"]),
+                task=str(value["task"]),
+                recurrence=dict(value.get("recurrence", {})),
+                labels=tuple(str(label) for label in labels) if labels is not None else None,
+                vocabulary=value.get("vocabulary"),
+                values=dict(value.get("values", {})),
+                tolerance=float(value.get("tolerance", {}).get("relative", 1e-5)),
+                provenance=dict(value.get("provenance", {})),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ContractError(f"the contract is malformed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,63 @@
+"""Realistic random inputs by a signature's `draw` hints, so that proofs and benchmarks are not vacuous."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseq_runtime.errors import ContractError
+from edgeseq_runtime.signature import TIME, Signature, StatePair, Tensor
+
+Array = NDArray[Any]
+
+
+def draw_inputs(
+    signature: Signature, sizes: Mapping[str, int], seed: int, ragged: bool = False
+) -> dict[str, Array]:
+    """Random values for every input, states left out.
+
+    sizes: the size of each named axis. ragged: lengths drawn from 1 to time, one row kept whole; otherwise all
+    lengths are `time`.
+    """
+    rng = np.random.default_rng(seed)
+    return {t.name: _lengths(t, sizes, rng, ragged) if t.of else draw(t, sizes, rng) for t in signature.inputs}
+
+
+def draw_states(signature: Signature, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
+    """Random states: of deviation 0.5, inside the range a gated cell's own states take; counters from 1 to 8."""
+    rng = np.random.default_rng(seed)
+    return {s.input: _state(s, sizes, rng) for s in signature.states}
+
+
+def draw(tensor: Tensor, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+    """One random input by its `draw` hint (standard normal, or zeros for integers, where there is none)."""
+    shape = tensor.shape(sizes)
+    hint = dict(tensor.draw or {})
+    if "normal" in hint:
+        mean, deviation = (np.asarray(v, np.float64) for v in hint["normal"])
+        return (mean + deviation * rng.standard_normal(shape)).astype(tensor.dtype)
+    if "integers" in hint:
+        low, high = hint["integers"]
+        return rng.integers(low, high, shape).astype(tensor.dtype)
+    if hint:
+        raise ContractError(f"input '{tensor.name}' has the unknown draw hint {hint!r}; known are normal, integers")
+    if np.issubdtype(np.dtype(tensor.dtype), np.floating):
+        return rng.standard_normal(shape).astype(tensor.dtype)
+    return np.zeros(shape, tensor.dtype)
+
+
+def _state(state: StatePair, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+    shape = state.shape(sizes)
+    if np.issubdtype(np.dtype(state.dtype), np.integer):
+        return rng.integers(1, 9, shape).astype(state.dtype)
+    return (0.5 * rng.standard_normal(shape)).astype(state.dtype)
+
+
+def _lengths(tensor: Tensor, sizes: Mapping[str, int], rng: np.random.Generator, ragged: bool) -> Array:
+    shape, time = tensor.shape(sizes), sizes[TIME]
+    lengths = np.full(shape, time, tensor.dtype)
+    if ragged:
+        lengths = rng.integers(1, time + 1, shape).astype(tensor.dtype)
+        lengths.flat[rng.integers(lengths.size)] = time
+    return lengths

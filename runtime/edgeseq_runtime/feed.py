@@ -1,0 +1,181 @@
+"""From what a caller gives to what the session takes: names, shapes, types, and what may be left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgeseq_runtime.errors import InputError
+from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, StatePair, Tensor
+
+Array = NDArray[Any]
+Inputs = ArrayLike | Mapping[str, ArrayLike]
+
+
+class Feed:
+    """Checks and completes the inputs of one model.
+
+    initial: the learned initial value of each state that has one, shape (directions, 1, hidden).
+    """
+
+    def __init__(self, name: str, signature: Signature, initial: Mapping[str, Array]) -> None:
+        self._name = name
+        self._signature = signature
+        self._initial = initial
+        self._required = tuple(t for t in signature.inputs if t.of is None)
+        self._lengths = tuple(t for t in signature.inputs if t.of is not None)
+        self._known = frozenset(signature.input_names)
+        self._dtypes = {t.name: np.dtype(t.dtype) for t in (*signature.inputs, *_as_tensors(signature.states))}
+        self._states = _as_tensors(signature.states)
+        self._batch_only = all(s.axes.count(BATCH) == 1 for s in signature.states)
+        self._zero_cache: tuple[int, dict[str, Array]] = (0, {})
+        self._length_cache: tuple[int, int, Array] = (0, 0, np.zeros(0, np.int64))
+
+    def complete(self, inputs: Inputs) -> dict[str, Array]:
+        """Every input and state by name, ready for the session: lengths default to the whole, states to initial.
+
+        Raises:
+            InputError: a name, rank, size, type or length that does not fit, naming what was given and expected.
+        """
+        given = inputs if isinstance(inputs, Mapping) else self._single(inputs)
+        sizes: dict[str, int] = {}
+        feeds = {t.name: self.array(t, given.get(t.name), sizes) for t in self._required}
+        for tensor in self._lengths:
+            value = given.get(tensor.name)
+            feeds[tensor.name] = (
+                self._whole(sizes[BATCH], sizes[TIME]) if value is None else self._check_lengths(tensor, value, sizes)
+            )
+        if len(given) > 1 and not self._known.issuperset(given):
+            raise self._unknown(given)
+        if self._states:
+            feeds.update(self._complete_states(given, sizes))
+        return feeds
+
+    def array(self, tensor: Tensor, value: ArrayLike | None, sizes: dict[str, int]) -> Array:
+        """`value` as the array that `tensor` takes; the sizes of its named axes are checked and noted in `sizes`."""
+        if value is None:
+            raise InputError(f"input '{tensor.name}' of {self._name} is missing ({describe(tensor)})")
+        array = cast(tensor.name, value, self._dtypes[tensor.name])
+        if array.ndim != len(tensor.axes):
+            raise self._wrong_rank(tensor, array)
+        for position, axis in enumerate(tensor.axes):
+            size = array.shape[position]
+            if isinstance(axis, int):
+                if size != axis:
+                    raise self._wrong_size(tensor, array, position)
+            elif sizes.setdefault(axis, size) != size:
+                raise InputError(
+                    f"input '{tensor.name}' has {size} along '{axis}' (shape {array.shape}), but the other inputs "
+                    f"have {sizes[axis]}"
+                )
+            else:
+                self._check_limit(tensor, axis, size)
+        return array
+
+    def initial_states(self, batch: int) -> dict[str, Array]:
+        """The states a fresh sequence starts from, by input name; shared arrays that must not be written to."""
+        cached_batch, cached = self._zero_cache
+        if cached_batch != batch:
+            cached = {s.input: self._initial_state(s, batch) for s in self._signature.states}
+            self._zero_cache = (batch, cached)
+        return cached
+
+    def _initial_state(self, state: StatePair, batch: int) -> Array:
+        shape = state.shape({BATCH: batch})
+        if state.initial == "learned":
+            return np.ascontiguousarray(np.broadcast_to(self._initial[state.input], shape))
+        return np.zeros(shape, state.dtype)
+
+    def _complete_states(self, given: Mapping[str, ArrayLike], sizes: dict[str, int]) -> dict[str, Array]:
+        states = self.initial_states(sizes[BATCH])
+        if len(given) == 1:
+            return states
+        return {
+            t.name: self.array(t, given[t.name], sizes) if t.name in given else states[t.name] for t in self._states
+        }
+
+    def _single(self, value: ArrayLike) -> Mapping[str, ArrayLike]:
+        if len(self._required) != 1:
+            names = ", ".join(t.name for t in self._required)
+            raise InputError(f"{self._name} takes {len(self._required)} inputs ({names}); give a dict by name")
+        return {self._required[0].name: value}
+
+    def _whole(self, batch: int, time: int) -> Array:
+        cached_batch, cached_time, lengths = self._length_cache
+        if (cached_batch, cached_time) != (batch, time):
+            lengths = np.full(batch, time, np.int64)
+            self._length_cache = (batch, time, lengths)
+        return lengths
+
+    def _check_lengths(self, tensor: Tensor, value: ArrayLike, sizes: dict[str, int]) -> Array:
+        lengths = self.array(tensor, value, sizes)
+        time = sizes[TIME]
+        if lengths.size and (lengths.min() < 1 or lengths.max() > time):
+            row = int(np.flatnonzero((lengths < 1) | (lengths > time))[0])
+            raise InputError(
+                f"'{tensor.name}' has {lengths[row]} in row {row}, but a length is at least 1 and at most the "
+                f"{time} steps of '{tensor.of}'"
+            )
+        return lengths
+
+    def _check_limit(self, tensor: Tensor, axis: str, size: int) -> None:
+        limit = self._signature.limits.get(axis, _AT_LEAST_ONE)
+        if size < limit.min:
+            raise InputError(f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at least {limit.min}")
+        if limit.max is not None and size > limit.max:
+            raise InputError(f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at most {limit.max}")
+
+    def _wrong_rank(self, tensor: Tensor, array: Array) -> InputError:
+        hint = ""
+        if array.ndim == len(tensor.axes) - 1 and tensor.axes[0] == BATCH:
+            hint = ". One sequence is a batch of one: x[None]"
+        return InputError(
+            f"input '{tensor.name}' has {array.ndim} axes (shape {array.shape}), but {self._name} takes "
+            f"{len(tensor.axes)} ({describe(tensor)}){hint}"
+        )
+
+    def _wrong_size(self, tensor: Tensor, array: Array, position: int) -> InputError:
+        last = position == len(tensor.axes) - 1
+        what = "features" if last else f"along axis {position}"
+        return InputError(
+            f"input '{tensor.name}' has {array.shape[position]} {what}, but {self._name} takes "
+            f"{tensor.axes[position]} ({describe(tensor)})"
+        )
+
+    def _unknown(self, given: Mapping[str, ArrayLike]) -> InputError:
+        unknown = ", ".join(f"'{name}'" for name in given if name not in self._known)
+        return InputError(f"{self._name} has no input {unknown}; it takes {', '.join(self._signature.input_names)}")
+
+
+def cast(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
+    """`value` as an array of `dtype`. float64 may become float32; any other cast that can lose something is refused."""
+    array = value if isinstance(value, np.ndarray) else _as_array(name, value)
+    if array.dtype == dtype:
+        return array
+    to_single = array.dtype == np.float64 and dtype == np.float32
+    if to_single or np.can_cast(array.dtype, dtype, "safe"):
+        return array.astype(dtype)
+    raise InputError(
+        f"input '{name}' is {array.dtype}, but {dtype} is expected and the cast may lose something. "
+        f"Cast it yourself if that is meant: .astype('{dtype}')"
+    )
+
+
+def describe(tensor: Tensor) -> str:
+    """A tensor's type and axes for a message: `float32, axes: batch, time, 12`."""
+    return f"{tensor.dtype}, axes: {', '.join(map(str, tensor.axes)) or 'none, a scalar'}"
+
+
+def _as_array(name: str, value: ArrayLike) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"input '{name}' is not a regular array: {error}. Pad ragged rows and give their lengths") from error
+
+
+def _as_tensors(states: tuple[StatePair, ...]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(s.input, s.dtype, s.axes) for s in states)
+
+
+_AT_LEAST_ONE = Limit()

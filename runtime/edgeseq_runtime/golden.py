@@ -1,0 +1,122 @@
+"""The test a file carries in itself: a few inputs with PyTorch's answers, so that it can be proven on the device."""
+
+import base64
+import binascii
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseq_runtime.compare import Comparison, ParityReport, compare
+from edgeseq_runtime.errors import DamagedFileError
+from edgeseq_runtime.signature import Signature, Tensor
+
+if TYPE_CHECKING:
+    from edgeseq_runtime.model import Model
+
+Array = NDArray[Any]
+
+MAX_VALUES = 4096
+"""Longer outputs are sampled by stride, so that the whole stays small."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An output as PyTorch gave it: `values` (every `stride`-th of the flattened output) and the bound it keeps."""
+
+    values: Array
+    shape: tuple[int, ...]
+    stride: int
+    bound: float
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One call: the inputs by name (states included) and what must come out."""
+
+    name: str
+    inputs: Mapping[str, Array]
+    expected: Mapping[str, Expected]
+
+
+def sample(values: Array, bound: float) -> Expected:
+    """Keep an output whole, or every n-th value where it is long; float64 as float32, far inside any bound."""
+    stride = max(1, -(-values.size // MAX_VALUES))
+    kept = np.ascontiguousarray(values.ravel()[::stride])
+    return Expected(kept.astype(np.float32) if kept.dtype == np.float64 else kept, values.shape, stride, bound)
+
+
+def pack(cases: Sequence[GoldenCase]) -> str:
+    """The cases as base64 of an npz archive."""
+    arrays: dict[str, Array] = {}
+    for case in cases:
+        for name, array in case.inputs.items():
+            arrays[f"{case.name}/input/{name}"] = array
+        for name, expected in case.expected.items():
+            arrays[f"{case.name}/values/{name}"] = expected.values
+            arrays[f"{case.name}/about/{name}"] = np.array([expected.bound, expected.stride, *expected.shape], np.float64)
+    return pack_arrays(arrays)
+
+
+def unpack(text: str) -> list[GoldenCase]:
+    """Read what `pack` wrote. Raises DamagedFileError."""
+    inputs: dict[str, dict[str, Array]] = {}
+    expected: dict[str, dict[str, Expected]] = {}
+    arrays = unpack_arrays(text)
+    for key, array in arrays.items():
+        case, part, name = key.split("/", 2)
+        if part == "input":
+            inputs.setdefault(case, {})[name] = array
+        elif part == "values":
+            about = arrays[f"{case}/about/{name}"]
+            shape = tuple(int(size) for size in about[2:])
+            expected.setdefault(case, {})[name] = Expected(array, shape, int(about[1]), float(about[0]))
+    return [GoldenCase(case, inputs[case], expected.get(case, {})) for case in inputs]
+
+
+def pack_arrays(arrays: Mapping[str, Array]) -> str:
+    """Arrays by name as base64 of an npz archive."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes any keyword for allow_pickle
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def unpack_arrays(text: str) -> dict[str, Array]:
+    """Read what `pack_arrays` wrote; nothing in it can run code. Raises DamagedFileError."""
+    try:
+        with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, binascii.Error) as error:
+        raise DamagedFileError(f"the arrays stored in the file's metadata are not readable: {error}") from error
+
+
+def check(model: "Model", cases: Sequence[GoldenCase]) -> ParityReport:
+    """Run every case on the model and compare with what PyTorch gave."""
+    comparisons: list[Comparison] = []
+    tensors = comparable(model.signature)
+    for case in cases:
+        outputs = model.run(case.inputs, states=True)
+        for name, expected in case.expected.items():
+            actual = outputs[name]
+            if actual.shape != expected.shape:
+                comparisons.append(Comparison(case.name, name, model.provider.name, float("inf"), expected.bound, 0.0))
+                continue
+            tensor = tensors[name]
+            values, truth = actual.ravel()[:: expected.stride], expected.values
+            if expected.stride == 1:
+                values, truth = actual, expected.values.reshape(expected.shape)
+            else:
+                tensor = Tensor(name, tensor.dtype, tensor.axes)  # a sampled row decides nothing
+            comparisons.append(compare(case.name, tensor, model.provider.name, values, truth, expected.bound))
+    return ParityReport(model.name, "golden vectors", tuple(comparisons))
+
+
+def comparable(signature: Signature) -> dict[str, Tensor]:
+    """Everything that comes out of a model, by name: its outputs, and its next states as tensors."""
+    tensors = {t.name: t for t in signature.outputs}
+    tensors.update({s.output: Tensor(s.output, s.dtype, s.axes) for s in signature.states})
+    return tensors

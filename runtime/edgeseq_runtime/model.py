@@ -1,0 +1,159 @@
+"""A loaded model: run whole sequences, open streams, prove itself, measure itself."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseq_runtime import golden
+from edgeseq_runtime._ort.session import Session
+from edgeseq_runtime.compare import ParityReport
+from edgeseq_runtime.contract import CONTRACT_KEY, GOLDEN_KEY, INITIAL_KEY, PRODUCER, Contract
+from edgeseq_runtime.draw import draw_inputs
+from edgeseq_runtime.errors import ContractError, DamagedFileError, FileError, InputError, MissingFileError, UsageError
+from edgeseq_runtime.feed import Feed, Inputs
+from edgeseq_runtime.measure import Latency, measure_calls
+from edgeseq_runtime.providers import Provider, choose
+from edgeseq_runtime.seal import check_seal, is_sealed
+from edgeseq_runtime.signature import BATCH, TIME, Signature
+from edgeseq_runtime.stream import Stream
+
+Array = NDArray[Any]
+Source = str | os.PathLike[str] | bytes
+
+
+def load(source: Source, *, provider: str = "auto", threads: int = 1) -> "Model":
+    """Open an ONNX file.
+
+    Args:
+        source: a path, or the file's bytes.
+        provider: "cpu", "cuda", or "auto" (the CPU).
+        threads: threads inside one operator.
+
+    Raises:
+        MissingFileError, DamagedFileError: no such file; or empty, truncated, changed, not ONNX.
+        ContractError: the contract is malformed or of a newer version.
+        ProviderError: the provider that was named is not there.
+    """
+    return Model(source, provider=provider, threads=threads)
+
+
+class Model:
+    """An ONNX file in a session. It holds no state: any number of threads may call it, and it can be pickled.
+
+    name: the file's name; contract: None for a file that edgeseq did not write; sha256: the file's own hash,
+    None without a contract; provider: what runs it and why.
+    """
+
+    def __init__(self, source: Source, *, provider: str = "auto", threads: int = 1) -> None:
+        if threads < 1:
+            raise UsageError(f"threads is {threads}, but at least 1 is needed")
+        self._arguments = (source, provider, threads)
+        self.name, content = ("model", source) if isinstance(source, bytes) else _read(source)
+        self.provider: Provider = choose(provider)
+        self.sha256 = check_seal(content, self.name) if is_sealed(content) else None
+        self._session = Session(content, self.name, self.provider.onnxruntime_list, threads)
+        self.contract: Contract | None = self._read_contract()
+        self.signature: Signature = self.contract.signature if self.contract else self._session.signature()
+        self._feed = Feed(self.name, self.signature, self._learned_states())
+        self._outputs = tuple(t.name for t in self.signature.outputs)
+
+    def run(self, inputs: Inputs, *, states: bool = False) -> dict[str, Array]:
+        """Run a batch of whole sequences.
+
+        Args:
+            inputs: the array of the only input, (batch, time, features) for most models; or a dict by input name.
+                Lengths default to the whole time axis, states to the initial ones.
+            states: also return the next states, under their output names.
+
+        Returns: fresh arrays by output name.
+
+        Raises:
+            InputError: a name, rank, size, type or length that does not fit.
+        """
+        feeds = self._feed.complete(inputs)
+        names = self.signature.output_names if states else self._outputs
+        return dict(zip(names, self._session.run_checked(names, feeds), strict=True))
+
+    def stream(self, batch: int = 1, *, allow_nonfinite: bool = False) -> Stream:
+        """A stream of `batch` sequences that are stepped together, with the states carried.
+
+        allow_nonfinite: take NaN and infinity as they come; otherwise such an input raises InputError before the
+            state is touched.
+
+        Raises:
+            StreamError: the model cannot be streamed, with the reason.
+        """
+        return Stream(self, self._session, self._feed, batch, allow_nonfinite)
+
+    def verify(self) -> ParityReport:
+        """Run the test vectors stored in the file and compare with PyTorch's answers. Raises ContractError without any."""
+        text = self._session.metadata.get(GOLDEN_KEY)
+        if text is None:
+            raise ContractError(
+                f"{self.name} carries no test vectors; compare it with its reference: edgeseq verify {self.name} REFERENCE"
+            )
+        return golden.check(self, golden.unpack(text))
+
+    def measure(self, batch: int | None = None, time: int | None = None, seconds: float = 1.0) -> Latency:
+        """The latency of `run` on random inputs, at the contract's typical sizes unless given."""
+        feeds = draw_inputs(self.signature, self.sizes(batch, time), seed=0)
+        return measure_calls(lambda: self.run(feeds), seconds)
+
+    def measure_stream(self, batch: int | None = None, time: int = 1, seconds: float = 1.0) -> Latency:
+        """The latency of one stream call on a chunk of `time` steps (`Stream.step` where it is 1)."""
+        sizes = self.sizes(batch, time)
+        stream = self.stream(sizes[BATCH])
+        chunk = {t.name: a for t, a in zip(self.signature.inputs, draw_inputs(self.signature, sizes, 0).values(), strict=True) if t.of is None}
+        if time > 1:
+            return measure_calls(lambda: stream.run(chunk), seconds)
+        frame = {name: array[:, 0] for name, array in chunk.items()}
+        only = next(iter(frame.values())) if len(frame) == 1 else frame
+        return measure_calls(lambda: stream.step(only), seconds)
+
+    def sizes(self, batch: int | None = None, time: int | None = None) -> dict[str, int]:
+        """The size of every named axis: as given, else typical, else 1."""
+        sizes = {name: self.signature.typical.get(name, 1) for name in self.signature.symbols}
+        for axis, size in ((BATCH, batch), (TIME, time)):
+            if size is not None:
+                if size < 1:
+                    raise InputError(f"{axis} is {size}, but at least 1 is needed")
+                sizes[axis] = size
+        return sizes
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        return {"arguments": self._arguments}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        source, provider, threads = state["arguments"]
+        Model.__init__(self, source, provider=provider, threads=threads)
+
+    def _read_contract(self) -> Contract | None:
+        text = self._session.metadata.get(CONTRACT_KEY)
+        if self.sha256 is None and (text is not None or self._session.producer == PRODUCER):
+            raise DamagedFileError(
+                f"'{self.name}' was written by edgeseq but its hash at the end is missing: it was truncated or changed. "
+                "Copy or export it again"
+            )
+        return Contract.from_json(text) if text is not None else None
+
+    def _learned_states(self) -> dict[str, Array]:
+        if not any(s.initial == "learned" for s in self.signature.states):
+            return {}
+        return golden.unpack_arrays(self._session.metadata.get(INITIAL_KEY, ""))
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[str, bytes]:
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"'{file}' does not exist") from error
+    except OSError as error:
+        raise FileError(f"cannot read '{file}': {error.strerror or error}") from error
+    if not content:
+        raise DamagedFileError(f"'{file}' is empty; an ONNX file is expected")
+    return file.name, content

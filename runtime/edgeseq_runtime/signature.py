@@ -1,0 +1,169 @@
+"""What goes into a model and comes out of it: named tensors with named axes, and the states carried between calls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgeseq_runtime.errors import ContractError
+
+Axis = int | str
+Kind = Literal["step", "last", "sequence"]
+Initial = Literal["zeros", "learned"]
+
+BATCH = "batch"
+TIME = "time"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output.
+
+    axes: a number where the size is fixed, a name where it is free; the same name is the same size everywhere.
+    kind: of an output: one a step, one after the last valid step, or one that needs the whole sequence.
+    of: of a lengths input: the input whose valid steps it counts.
+    draw: how to make a realistic random input: {"normal": [mean, deviation]} (numbers, or one a feature) or
+        {"integers": [low, high]} (high excluded).
+    decision: "argmax" where the largest entry of the last axis is what a user reads.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[Axis, ...]
+    kind: Kind | None = None
+    of: str | None = None
+    draw: Mapping[str, Any] | None = None
+    decision: Literal["argmax"] | None = None
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape at the given sizes of the named axes."""
+        return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class StatePair:
+    """A state: fed to `input`, read from `output`, of the same axes. One pair a recurrent layer and quantity.
+
+    initial: "zeros", or "learned" where the file holds trained initial values.
+    """
+
+    input: str
+    output: str
+    axes: tuple[Axis, ...]
+    initial: Initial = "zeros"
+    dtype: str = "float32"
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape at the given sizes of the named axes."""
+        return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes)
+
+    @property
+    def batch_axis(self) -> int:
+        """The position of the batch axis."""
+        return self.axes.index(BATCH)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The sizes a named axis may take: at least `min`, at most `max` (None: no upper limit)."""
+
+    min: int = 1
+    max: int | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Everything a caller must know to feed a model and read its answer.
+
+    typical: the size of each named axis in ordinary use; benchmarks and proofs start from it.
+    streamable: whether a sequence may be given in chunks with the states carried; if not, `reason` says why.
+    lookahead: how many future steps an output waits for.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    states: tuple[StatePair, ...] = ()
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    typical: Mapping[str, int] = field(default_factory=dict)
+    streamable: bool = False
+    lookahead: int = 0
+    reason: str | None = None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of inputs and then of states, in the order of the file."""
+        return tuple(t.name for t in self.inputs) + tuple(s.input for s in self.states)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of outputs and then of next states, in the order of the file."""
+        return tuple(t.name for t in self.outputs) + tuple(s.output for s in self.states)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The named axes of the inputs, each once, in order of appearance."""
+        names = [axis for t in self.inputs for axis in t.axes if isinstance(axis, str)]
+        names += [axis for s in self.states for axis in s.axes if isinstance(axis, str)]
+        return tuple(dict.fromkeys(names))
+
+
+def signature_to_json(signature: Signature) -> dict[str, Any]:
+    """The signature's part of a contract, as plain JSON values."""
+    return {
+        "inputs": [_tensor_to_json(t) for t in signature.inputs],
+        "outputs": [_tensor_to_json(t) for t in signature.outputs],
+        "states": [
+            {"input": s.input, "output": s.output, "dtype": s.dtype, "axes": list(s.axes), "initial": s.initial}
+            for s in signature.states
+        ],
+        "limits": {name: {"min": limit.min, "max": limit.max} for name, limit in signature.limits.items()},
+        "typical": dict(signature.typical),
+        "streamable": signature.streamable,
+        "lookahead": signature.lookahead,
+        **({"reason": signature.reason} if signature.reason else {}),
+    }
+
+
+def signature_from_json(value: Mapping[str, Any]) -> Signature:
+    """Read what `signature_to_json` wrote. Raises ContractError naming the field that is missing or malformed."""
+    try:
+        return Signature(
+            inputs=tuple(_tensor_from_json(t) for t in value["inputs"]),
+            outputs=tuple(_tensor_from_json(t) for t in value["outputs"]),
+            states=tuple(
+                StatePair(s["input"], s["output"], _axes(s["axes"]), s.get("initial", "zeros"), s.get("dtype", "float32"))
+                for s in value.get("states", ())
+            ),
+            limits={name: Limit(l.get("min", 1), l.get("max")) for name, l in value.get("limits", {}).items()},
+            typical={name: int(size) for name, size in value.get("typical", {}).items()},
+            streamable=bool(value.get("streamable", False)),
+            lookahead=int(value.get("lookahead", 0)),
+            reason=value.get("reason"),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ContractError(f"the contract's signature is malformed: {type(error).__name__}: {error}") from error
+
+
+def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
+    value: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "axes": list(tensor.axes)}
+    for key in ("kind", "of", "draw", "decision"):
+        if (item := getattr(tensor, key)) is not None:
+            value[key] = item
+    return value
+
+
+def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
+    return Tensor(
+        value["name"],
+        value["dtype"],
+        _axes(value["axes"]),
+        value.get("kind"),
+        value.get("of"),
+        value.get("draw"),
+        value.get("decision"),
+    )
+
+
+def _axes(value: Sequence[Any]) -> tuple[Axis, ...]:
+    if not all(isinstance(axis, int | str) for axis in value):
+        raise ContractError(f"axes must be numbers and names, but are {value!r}")
+    return tuple(value)
