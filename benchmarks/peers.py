@@ -24,7 +24,7 @@ import torch
 from edgeseq_export import Source, export
 from edgeseq_export.ops import NativeLayer
 from edgeseq_runtime import load
-from edgeseq_runtime.measure import measure_interleaved
+from edgeseq_runtime.measure import measure
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeseq.nn import Recurrent, build
@@ -39,12 +39,12 @@ def main() -> None:
     parser.add_argument("--units", nargs="+", type=int, default=[64, 256, 1024])
     parser.add_argument("--steps", nargs="+", type=int, default=[1, 100])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--seconds", type=float, default=1.0, help="time for each call of each line")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
         f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {ort.__version__}, "
-        f"torch {torch.__version__}, one thread; µs, medians of {arguments.rounds} interleaved rounds"
+        f"torch {torch.__version__}, one thread; µs, medians of calls in interleaved turns"
     )
     print("bare: session with bound arrays, leanest graph; ×: ratio to the column named, +: µs over it\n")
     print(
@@ -52,16 +52,15 @@ def main() -> None:
         f"{'+bare':>9}{'×bare':>7}{'Stream':>11}{'+bare':>9}{'×bare':>7}{'torch':>11}{'×Stream':>9}"
     )
     for cell, units in product(arguments.cells, arguments.units):
-        for line in table(cell, units, arguments.steps, arguments.batches, arguments.rounds):
+        for line in table(cell, units, arguments.steps, arguments.batches, arguments.seconds):
             print(line, flush=True)
 
 
-def table(cell: str, units: int, steps: list[int], batches: list[int], rounds: int) -> Iterator[str]:
+def table(cell: str, units: int, steps: list[int], batches: list[int], seconds: float) -> Iterator[str]:
     """The lines of one network."""
     torch.manual_seed(0)
-    network = build(
-        cell, {"input_size": FEATURES, "output_size": CLASSES, "hidden_size": units, "num_layers": LAYERS}
-    ).eval()
+    sizes = {"input_size": FEATURES, "output_size": CLASSES, "hidden_size": units, "num_layers": LAYERS}
+    network = build(cell, {**sizes, "standardise": False}).eval()  # PyTorch's own stack does not standardise either
     source = Source(network, network.signature(), cell, "classify", cell)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         path = Path(folder, "model.onnx")
@@ -80,7 +79,7 @@ def table(cell: str, units: int, steps: list[int], batches: list[int], rounds: i
                 "torch": _eager(network, x),
             }
             _check_equal(calls)
-            medians = {name: l.p50_us for name, l in measure_interleaved(calls, rounds).items()}
+            medians = {name: latency.p50_us for name, latency in measure(calls, seconds).items()}
             yield _line(f"{cell} 2×{units}", time, batch, medians)
 
 
@@ -117,7 +116,10 @@ def _bare(session: ort.InferenceSession, x: np.ndarray, units: int) -> Callable[
         shape = [sizes.get(axis, axis) for axis in node.shape]
         buffers[node.name] = np.zeros(shape, np.float32)
     buffers["x"][...] = x.transpose(1, 0, 2)
-    for bind, nodes in ((binding.bind_input, session.get_inputs()), (binding.bind_output, session.get_outputs())):
+    for bind, nodes in (
+        (binding.bind_input, session.get_inputs()),
+        (binding.bind_output, session.get_outputs()),
+    ):
         for node in nodes:
             array = buffers[node.name]
             bind(node.name, "cpu", 0, np.float32, array.shape, array.ctypes.data)

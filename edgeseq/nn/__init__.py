@@ -1,11 +1,11 @@
 """The families: which names there are, and how a network is built from a name and a config."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from edgeseq_runtime.errors import UsageError
 
+from edgeseq import schema
 from edgeseq.nn.family import Batch, Family, Hints
 from edgeseq.nn.recurrent import Recurrent, RecurrentConfig
 
@@ -21,15 +21,9 @@ def build(family: str, config: Mapping[str, Any], hints: Hints | None = None) ->
         family: one of FAMILIES. config: the fields of the family's config dataclass, as plain values.
 
     Raises:
-        UsageError: an unknown family, an unknown or missing key, a value out of range.
+        UsageError: an unknown family, an unknown or missing key, a value of another type or out of range.
     """
     if family not in FAMILIES:
         raise UsageError(f"family '{family}' is not known; choose one of {', '.join(FAMILIES)}")
     values = {"cell": family, **config}
-    known = {f.name for f in fields(RecurrentConfig)}
-    if unknown := sorted(set(values) - known):
-        raise UsageError(f"'{unknown[0]}' is no setting of the family '{family}'; it has {', '.join(sorted(known))}")
-    try:
-        return Recurrent(RecurrentConfig(**values), hints)
-    except TypeError as error:
-        raise UsageError(f"the config of the family '{family}' does not fit: {error}") from error
+    return Recurrent(schema.build(RecurrentConfig, values, f"the config of the family '{family}'"), hints)

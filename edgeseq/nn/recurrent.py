@@ -207,7 +207,7 @@ class Recurrent(nn.Module):
         if self.config.head == "step":
             pooled = y.transpose(0, 1)
         elif self.config.head == "last":
-            pooled = last[0] if self.directions == 1 else torch.cat([last[0], last[1]], -1)
+            pooled = last.squeeze(0) if self.directions == 1 else torch.cat([last[0], last[1]], -1)
         else:
             pooled = self._mean(y, lengths, states, following)
         result = self.head(self.dropout(pooled))
@@ -231,8 +231,7 @@ class Recurrent(nn.Module):
     def _inputs(self) -> tuple[TensorSpec, ...]:
         config = self.config
         if config.vocabulary_size:
-            draw = self.hints.draw.get("tokens", {"integers": [0, config.vocabulary_size]})
-            main = TensorSpec("tokens", "int64", (BATCH, TIME), draw=draw)
+            main = TensorSpec("tokens", "int64", (BATCH, TIME), range=(0, config.vocabulary_size))
         else:
             draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
             main = TensorSpec("x", "float32", (BATCH, TIME, config.input_size), draw=draw)

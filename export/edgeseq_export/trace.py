@@ -9,13 +9,18 @@ import onnx_ir as ir
 import torch
 from edgeseq_runtime.draw import draw_inputs, draw_states
 from edgeseq_runtime.errors import ExportError
-from edgeseq_runtime.signature import Signature
+from edgeseq_runtime.signature import Axis, Signature
 from torch import Tensor, nn
 
 OPSETS = range(18, 24)
 """The opsets that can be written; 18 opens on every onnxruntime since 1.15."""
 
-_EXAMPLE_SIZES = (3, 5, 7, 11)  # different from each other and never 1: a size of 1 freezes its axis in the tracer
+_EXAMPLE_SIZES = (
+    3,
+    5,
+    7,
+    11,
+)  # different from each other and never 1: a size of 1 freezes its axis in the tracer
 
 
 class _Positional(nn.Module):
@@ -68,15 +73,18 @@ def _example(signature: Signature) -> tuple[Tensor, ...]:
 
 
 def _dynamic_axes(signature: Signature) -> tuple[dict[int, str], ...]:
-    tensors = (*signature.inputs, *signature.states)
-    return tuple({i: axis for i, axis in enumerate(t.axes) if isinstance(axis, str)} for t in tensors)
+    return tuple({i: a for i, a in enumerate(axes) if isinstance(a, str)} for axes in _input_axes(signature))
+
+
+def _input_axes(signature: Signature) -> list[tuple[Axis, ...]]:
+    return [*(t.axes for t in signature.inputs), *(s.axes for s in signature.states)]
 
 
 def _check_axes(model: ir.Model, signature: Signature) -> None:
     """The tracer can freeze a free axis without a word: compare what it declares with what was asked."""
-    for value, tensor in zip(model.graph.inputs, (*signature.inputs, *signature.states), strict=True):
+    for value, axes in zip(model.graph.inputs, _input_axes(signature), strict=True):
         declared = value.shape.dims if value.shape is not None else ()
-        for position, axis in enumerate(tensor.axes):
+        for position, axis in enumerate(axes):
             if isinstance(axis, str) and isinstance(declared[position], int):
                 raise ExportError(
                     f"the tracer froze axis '{axis}' of input '{value.name}' at {declared[position]}: the network "

@@ -11,7 +11,7 @@ from edgeseq_runtime.compare import Comparison, ParityReport, compare
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.model import Model
 from edgeseq_runtime.providers import present
-from edgeseq_runtime.signature import TIME, Signature
+from edgeseq_runtime.signature import TIME, Signature, Tensor
 from numpy.typing import NDArray
 
 from edgeseq_export.grid import Case, cases
@@ -48,7 +48,7 @@ def verify(
     """
     content = file if isinstance(file, bytes) else None
     models = [load(file, provider=name) for name in (providers if providers is not None else present())]
-    _check_same_names(models[0], source.signature)
+    _check_same_network(models[0], source.signature, source.name)
     tolerance = models[0].contract.tolerance if models[0].contract else 1e-5
     reference = Reference(source.module, tolerance)
     plan = cases(source.signature)
@@ -60,7 +60,9 @@ def verify(
     if all(c.passed for c in comparisons):
         changed = mutant(content if content is not None else Path(str(file)).read_bytes())
         if changed is not None and _passes(load(changed.content, provider=models[0].provider.name), source, reference):
-            problems.append(f"a copy with the weight '{changed.weight}' changed by 1 % passes too: the proof is blind to it")
+            problems.append(
+                f"a copy with the weight '{changed.weight}' changed by 1 % passes too: the proof is blind to it"
+            )
     progress(len(plan) + 1, len(plan) + 1, "the proof of the proof")
     return ParityReport(models[0].name, f"{source.name} in PyTorch, float64", tuple(comparisons), tuple(problems))
 
@@ -76,9 +78,7 @@ def compare_case(
         actual = _whole(model, source, inputs) if case.chunk is None else _chunks(model, inputs, case.chunk)
         for name, values in actual.items():
             expected = truth[name]
-            yield compare(
-                case.name, tensors[name], model.provider.name, values, expected.values, expected.bound
-            )
+            yield compare(case.name, tensors[name], model.provider.name, values, expected.values, expected.bound)
 
 
 def _whole(model: Model, source: Source, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -104,7 +104,9 @@ def _chunks(model: Model, inputs: Mapping[str, Array], chunk: int) -> dict[str, 
         for tensor in signature.outputs:
             value = outputs[tensor.name]
             pieces[tensor.name].append(value[:, None] if chunk == 1 and tensor.kind == "step" else value)
-    whole = {t.name: np.concatenate(pieces[t.name], 1) if t.kind == "step" else pieces[t.name][-1] for t in signature.outputs}
+    whole = {
+        t.name: np.concatenate(pieces[t.name], 1) if t.kind == "step" else pieces[t.name][-1] for t in signature.outputs
+    }
     after = stream.state.arrays
     return {**whole, **{s.output: after[s.input] for s in signature.states}}
 
@@ -135,13 +137,26 @@ def _passes(model: Model, source: Source, reference: Reference) -> bool:
     )
 
 
-def _check_same_names(model: Model, signature: Signature) -> None:
+def _check_same_network(model: Model, signature: Signature, source_name: str) -> None:
     for what, given, expected in (
-        ("inputs", model.signature.input_names, signature.input_names),
-        ("outputs", model.signature.output_names, signature.output_names),
+        ("inputs", _inputs(model.signature), _inputs(signature)),
+        ("outputs", golden.comparable(model.signature), golden.comparable(signature)),
     ):
-        if set(given) != set(expected):
+        if model.contract is None:  # a foreign file's axes may have other names
+            same = set(given) == set(expected)
+        else:
+            same = {name: t.axes for name, t in given.items()} == {name: t.axes for name, t in expected.items()}
+        if not same:
             raise UsageError(
-                f"{model.name} and the reference are different networks: the file's {what} are {', '.join(given)}, "
-                f"the reference's are {', '.join(expected)}"
+                f"{model.name} and {source_name} are different networks: the file's {what} are {_told(given)}, "
+                f"the reference's are {_told(expected)}"
             )
+
+
+def _inputs(signature: Signature) -> dict[str, Tensor]:
+    states = {s.input: Tensor(s.input, s.dtype, s.axes) for s in signature.states}
+    return {**{t.name: t for t in signature.inputs}, **states}
+
+
+def _told(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} ({', '.join(map(str, t.axes))})" for name, t in tensors.items())

@@ -31,7 +31,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"cannot write '{target}': {error.strerror or error}. The old file, if any, is untouched") from error
+        raise FileError(
+            f"cannot write '{target}': {error.strerror or error}. The old file, if any, is untouched"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

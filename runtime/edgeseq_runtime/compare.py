@@ -101,9 +101,7 @@ def rms(values: Array) -> float:
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
 
 
-def compare(
-    case: str, tensor: Tensor, provider: str, actual: Array, expected: Array, allowed: float
-) -> Comparison:
+def compare(case: str, tensor: Tensor, provider: str, actual: Array, expected: Array, allowed: float) -> Comparison:
     """Compare one output with its reference, entry by entry and, where the tensor decides, decision by decision.
 
     A shape that differs, a NaN or an infinity where the reference has none is infinitely far off.
@@ -134,4 +132,3 @@ def _decisions(tensor: Tensor, actual: Array, expected: Array, allowed: float) -
 def _badness(comparison: Comparison) -> tuple[int, float]:
     over = comparison.max_abs / comparison.bound if comparison.bound > 0 else comparison.max_abs
     return comparison.differing - comparison.excused, over
-

@@ -12,9 +12,7 @@ from edgeseq_runtime.signature import TIME, Signature, StatePair, Tensor
 Array = NDArray[Any]
 
 
-def draw_inputs(
-    signature: Signature, sizes: Mapping[str, int], seed: int, ragged: bool = False
-) -> dict[str, Array]:
+def draw_inputs(signature: Signature, sizes: Mapping[str, int], seed: int, ragged: bool = False) -> dict[str, Array]:
     """Random values for every input, states left out.
 
     sizes: the size of each named axis. ragged: lengths drawn from 1 to time, one row kept whole; otherwise all
@@ -31,7 +29,7 @@ def draw_states(signature: Signature, sizes: Mapping[str, int], seed: int) -> di
 
 
 def draw(tensor: Tensor, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
-    """One random input by its `draw` hint (standard normal, or zeros for integers, where there is none)."""
+    """One random input by its `draw` hint (where there is none: by its range, standard normal, or zeros)."""
     shape = tensor.shape(sizes)
     hint = dict(tensor.draw or {})
     if "normal" in hint:
@@ -42,6 +40,8 @@ def draw(tensor: Tensor, sizes: Mapping[str, int], rng: np.random.Generator) -> 
         return rng.integers(low, high, shape).astype(tensor.dtype)
     if hint:
         raise ContractError(f"input '{tensor.name}' has the unknown draw hint {hint!r}; known are normal, integers")
+    if tensor.range is not None:
+        return rng.integers(*tensor.range, shape).astype(tensor.dtype)
     if np.issubdtype(np.dtype(tensor.dtype), np.floating):
         return rng.standard_normal(shape).astype(tensor.dtype)
     return np.zeros(shape, tensor.dtype)

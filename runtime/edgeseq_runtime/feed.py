@@ -31,6 +31,7 @@ class Feed:
         self._batch_only = all(s.axes.count(BATCH) == 1 for s in signature.states)
         self._zero_cache: tuple[int, dict[str, Array]] = (0, {})
         self._length_cache: tuple[int, int, Array] = (0, 0, np.zeros(0, np.int64))
+        self._seen: tuple[tuple[int, ...], dict[str, Array]] = ((), {})
 
     def complete(self, inputs: Inputs) -> dict[str, Array]:
         """Every input and state by name, ready for the session: lengths default to the whole, states to initial.
@@ -38,7 +39,23 @@ class Feed:
         Raises:
             InputError: a name, rank, size, type or length that does not fit, naming what was given and expected.
         """
+        if isinstance(inputs, np.ndarray):
+            return self._complete_array(inputs)
         given = inputs if isinstance(inputs, Mapping) else self._single(inputs)
+        return self._complete_mapping(given)
+
+    def _complete_array(self, array: Array) -> dict[str, Array]:
+        """The common call, one array: a shape that was checked before needs no second look."""
+        shape, rest = self._seen
+        name = self._required[0].name if self._required else ""
+        if array.shape == shape and array.dtype is self._dtypes[name]:
+            check_range(self._required[0], array)
+            return {**rest, name: array}
+        feeds = self._complete_mapping(self._single(array))
+        self._seen = (array.shape, {key: value for key, value in feeds.items() if key != name})
+        return feeds
+
+    def _complete_mapping(self, given: Mapping[str, ArrayLike]) -> dict[str, Array]:
         sizes: dict[str, int] = {}
         feeds = {t.name: self.array(t, given.get(t.name), sizes) for t in self._required}
         for tensor in self._lengths:
@@ -71,6 +88,7 @@ class Feed:
                 )
             else:
                 self._check_limit(tensor, axis, size)
+        check_range(tensor, array)
         return array
 
     def initial_states(self, batch: int) -> dict[str, Array]:
@@ -122,9 +140,13 @@ class Feed:
     def _check_limit(self, tensor: Tensor, axis: str, size: int) -> None:
         limit = self._signature.limits.get(axis, _AT_LEAST_ONE)
         if size < limit.min:
-            raise InputError(f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at least {limit.min}")
+            raise InputError(
+                f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at least {limit.min}"
+            )
         if limit.max is not None and size > limit.max:
-            raise InputError(f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at most {limit.max}")
+            raise InputError(
+                f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at most {limit.max}"
+            )
 
     def _wrong_rank(self, tensor: Tensor, array: Array) -> InputError:
         hint = ""
@@ -146,6 +168,18 @@ class Feed:
     def _unknown(self, given: Mapping[str, ArrayLike]) -> InputError:
         unknown = ", ".join(f"'{name}'" for name in given if name not in self._known)
         return InputError(f"{self._name} has no input {unknown}; it takes {', '.join(self._signature.input_names)}")
+
+
+def check_range(tensor: Tensor, array: Array) -> None:
+    """Refuse integers that mean nothing to the model: onnxruntime would take a negative token as one from the end."""
+    if tensor.range is None or not array.size:
+        return
+    low, high = tensor.range
+    if array.min() < low or array.max() >= high:
+        place = tuple(int(i) for i in np.argwhere((array < low) | (array >= high))[0])
+        raise InputError(
+            f"input '{tensor.name}' has {array[place]} at {place}, but its values go from {low} to {high - 1}"
+        )
 
 
 def cast(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
@@ -171,7 +205,9 @@ def _as_array(name: str, value: ArrayLike) -> Array:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise InputError(f"input '{name}' is not a regular array: {error}. Pad ragged rows and give their lengths") from error
+        raise InputError(
+            f"input '{name}' is not a regular array: {error}. Pad ragged rows and give their lengths"
+        ) from error
 
 
 def _as_tensors(states: tuple[StatePair, ...]) -> tuple[Tensor, ...]:

@@ -58,7 +58,9 @@ def pack(cases: Sequence[GoldenCase]) -> str:
             arrays[f"{case.name}/input/{name}"] = array
         for name, expected in case.expected.items():
             arrays[f"{case.name}/values/{name}"] = expected.values
-            arrays[f"{case.name}/about/{name}"] = np.array([expected.bound, expected.stride, *expected.shape], np.float64)
+            arrays[f"{case.name}/about/{name}"] = np.array(
+                [expected.bound, expected.stride, *expected.shape], np.float64
+            )
     return pack_arrays(arrays)
 
 

@@ -1,11 +1,28 @@
-"""Latency, measured: many timed calls, and the percentiles a device is judged by."""
+"""Latency, measured: many timed calls in turns, and the percentiles a device is judged by."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from edgeseq_runtime.draw import draw_inputs
+from edgeseq_runtime.signature import BATCH, TIME, Signature
+
+if TYPE_CHECKING:
+    from edgeseq_runtime.model import Model
+
+Array = NDArray[Any]
+Call = Callable[[], object]
+
+WARM_UP = 3
+AT_LEAST = 10
+"""Timed calls of each, however long they take."""
+
+TURN_NS = 25_000_000
+"""Long enough that the caches, cold when the turns change, do not show in the percentiles of fast calls."""
 
 
 @dataclass(frozen=True)
@@ -24,46 +41,61 @@ class Latency:
         return asdict(self)
 
 
-def measure_calls(call: Callable[[], object], seconds: float = 1.0, warm_up: int = 20) -> Latency:
-    """Time single calls of `call` for about `seconds`, at least 10 and at most 100,000 of them."""
-    for _ in range(warm_up):
-        call()
-    clock = time.perf_counter_ns
+def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Latency]:
+    """Time single calls in short turns, so that what disturbs the machine disturbs all alike.
+
+    Args:
+        calls: by name. seconds: about how long each is timed.
+    """
+    for call in calls.values():
+        for _ in range(WARM_UP):
+            call()
+    times: dict[str, list[int]] = {name: [] for name in calls}
+    end = time.perf_counter_ns() + int(seconds * len(calls) * 1e9)
+    while time.perf_counter_ns() < end or min(map(len, times.values())) < AT_LEAST:
+        for name, call in calls.items():
+            times[name] += _turn(call)
+    return {name: _summarise(taken) for name, taken in times.items()}
+
+
+def model_call(model: "Model", sizes: Mapping[str, int], stream: bool) -> Call:
+    """One call of a model on random inputs at the data's scale.
+
+    `Model.run`; with `stream`, `Stream.step`, or `Stream.run` where a call has more than one step.
+    """
+    inputs = whole_inputs(model.signature, sizes)
+    only = next(iter(inputs.values())) if len(inputs) == 1 else inputs
+    if not stream:
+        return lambda: model.run(only)
+    opened = model.stream(sizes[BATCH])
+    if sizes[TIME] > 1:
+        return lambda: opened.run(only)
+    frames = {name: np.ascontiguousarray(array[:, 0]) for name, array in inputs.items()}
+    frame = next(iter(frames.values())) if len(frames) == 1 else frames
+    return lambda: opened.step(frame)
+
+
+def whole_inputs(signature: Signature, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Random inputs by name; lengths are left out, as a caller with whole sequences would."""
+    drawn = draw_inputs(signature, sizes, seed=0)
+    return {t.name: drawn[t.name] for t in signature.inputs if t.of is None}
+
+
+def _turn(call: Call) -> list[int]:
+    """Wall times in nanoseconds of the calls that fit in one turn, at least one."""
     times: list[int] = []
-    end = clock() + int(seconds * 1e9)
-    while len(times) < 10 or (clock() < end and len(times) < 100_000):
+    clock = time.perf_counter_ns
+    end = clock() + TURN_NS
+    stop = 0
+    while stop < end:
         start = clock()
         call()
-        times.append(clock() - start)
-    return summarise(times)
+        stop = clock()
+        times.append(stop - start)
+    return times
 
 
-def measure_interleaved(
-    calls: Mapping[str, Callable[[], object]], rounds: int = 15, seconds: float = 0.02
-) -> dict[str, Latency]:
-    """Time several calls side by side, so that a machine whose speed drifts is as fair to each.
-
-    Each round times each call for about `seconds`, at least three times.
-    """
-    times: dict[str, list[int]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-        call()
-    clock = time.perf_counter_ns
-    for _ in range(rounds):
-        for name, call in calls.items():
-            end = clock() + int(seconds * 1e9)
-            taken = times[name]
-            first = len(taken)
-            while len(taken) < first + 3 or clock() < end:
-                start = clock()
-                call()
-                taken.append(clock() - start)
-    return {name: summarise(taken) for name, taken in times.items()}
-
-
-def summarise(times_ns: list[int]) -> Latency:
-    """Percentiles of wall times given in nanoseconds."""
+def _summarise(times_ns: list[int]) -> Latency:
     us = np.asarray(times_ns, np.float64) / 1000
     p50, p90, p99 = (float(p) for p in np.percentile(us, [50, 90, 99]))
     return Latency(len(us), float(us.mean()), p50, p90, p99, float(us.max()))

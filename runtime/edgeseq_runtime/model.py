@@ -5,17 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq_runtime import golden
 from edgeseq_runtime._ort.session import Session
 from edgeseq_runtime.compare import ParityReport
 from edgeseq_runtime.contract import CONTRACT_KEY, GOLDEN_KEY, INITIAL_KEY, PRODUCER, Contract
-from edgeseq_runtime.draw import draw_inputs
-from edgeseq_runtime.errors import ContractError, DamagedFileError, FileError, InputError, MissingFileError, UsageError
+from edgeseq_runtime.errors import (
+    ContractError,
+    DamagedFileError,
+    FileError,
+    InputError,
+    MissingFileError,
+    UsageError,
+)
 from edgeseq_runtime.feed import Feed, Inputs
-from edgeseq_runtime.measure import Latency, measure_calls
+from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.providers import Provider, choose
 from edgeseq_runtime.seal import check_seal, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
@@ -90,29 +95,28 @@ class Model:
         return Stream(self, self._session, self._feed, batch, allow_nonfinite)
 
     def verify(self) -> ParityReport:
-        """Run the test vectors stored in the file and compare with PyTorch's answers. Raises ContractError without any."""
+        """Run the test vectors stored in the file, and compare with PyTorch's answers.
+
+        Raises:
+            ContractError: the file carries none.
+        """
         text = self._session.metadata.get(GOLDEN_KEY)
         if text is None:
             raise ContractError(
-                f"{self.name} carries no test vectors; compare it with its reference: edgeseq verify {self.name} REFERENCE"
+                f"{self.name} carries no test vectors; compare it with its reference: "
+                f"edgeseq verify {self.name} REFERENCE"
             )
         return golden.check(self, golden.unpack(text))
 
-    def measure(self, batch: int | None = None, time: int | None = None, seconds: float = 1.0) -> Latency:
-        """The latency of `run` on random inputs, at the contract's typical sizes unless given."""
-        feeds = draw_inputs(self.signature, self.sizes(batch, time), seed=0)
-        return measure_calls(lambda: self.run(feeds), seconds)
+    def measure(
+        self, batch: int | None = None, time: int | None = None, *, stream: bool = False, seconds: float = 1.0
+    ) -> Latency:
+        """The latency of `run`, or with `stream` of one stream call, on random inputs.
 
-    def measure_stream(self, batch: int | None = None, time: int = 1, seconds: float = 1.0) -> Latency:
-        """The latency of one stream call on a chunk of `time` steps (`Stream.step` where it is 1)."""
-        sizes = self.sizes(batch, time)
-        stream = self.stream(sizes[BATCH])
-        chunk = {t.name: a for t, a in zip(self.signature.inputs, draw_inputs(self.signature, sizes, 0).values(), strict=True) if t.of is None}
-        if time > 1:
-            return measure_calls(lambda: stream.run(chunk), seconds)
-        frame = {name: array[:, 0] for name, array in chunk.items()}
-        only = next(iter(frame.values())) if len(frame) == 1 else frame
-        return measure_calls(lambda: stream.step(only), seconds)
+        batch, time: the contract's typical sizes unless given; a stream call has one step (`Stream.step`).
+        """
+        sizes = self.sizes(batch, 1 if stream and time is None else time)
+        return measure({"": model_call(self, sizes, stream)}, seconds)[""]
 
     def sizes(self, batch: int | None = None, time: int | None = None) -> dict[str, int]:
         """The size of every named axis: as given, else typical, else 1."""
@@ -135,8 +139,8 @@ class Model:
         text = self._session.metadata.get(CONTRACT_KEY)
         if self.sha256 is None and (text is not None or self._session.producer == PRODUCER):
             raise DamagedFileError(
-                f"'{self.name}' was written by edgeseq but its hash at the end is missing: it was truncated or changed. "
-                "Copy or export it again"
+                f"'{self.name}' was written by edgeseq but its hash at the end is missing: it was truncated or "
+                "changed. Copy or export it again"
             )
         return Contract.from_json(text) if text is not None else None
 

@@ -10,7 +10,10 @@ from edgeseq_runtime.errors import ProviderError, UsageError
 ProviderName = Literal["auto", "cpu", "cuda"]
 
 _ONNXRUNTIME_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_OPTIONS: dict[str, dict[str, Any]] = {"cpu": {}, "cuda": {"use_tf32": 0}}  # tf32 costs three digits of parity
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "cpu": {},
+    "cuda": {"use_tf32": 0},
+}  # tf32 costs three digits of parity
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def installed_onnxruntimes() -> dict[str, str]:
 
 BOTH_INSTALLED = (
     "onnxruntime and onnxruntime-gpu are both installed; they overwrite each other's files, and one provider is lost. "
-    "Uninstall both, then install one: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'edgeseq-runtime[gpu]'"
+    "Uninstall both, then install one: pip uninstall -y onnxruntime onnxruntime-gpu && "
+    "pip install 'edgeseq-runtime[gpu]'"
 )
 
 

@@ -24,6 +24,7 @@ class Tensor:
     draw: how to make a realistic random input: {"normal": [mean, deviation]} (numbers, or one a feature) or
         {"integers": [low, high]} (high excluded).
     decision: "argmax" where the largest entry of the last axis is what a user reads.
+    range: of an integer input: the smallest value it may have, and the smallest it may no longer have.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Tensor:
     of: str | None = None
     draw: Mapping[str, Any] | None = None
     decision: Literal["argmax"] | None = None
+    range: tuple[int, int] | None = None
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape at the given sizes of the named axes."""
@@ -112,7 +114,13 @@ def signature_to_json(signature: Signature) -> dict[str, Any]:
         "inputs": [_tensor_to_json(t) for t in signature.inputs],
         "outputs": [_tensor_to_json(t) for t in signature.outputs],
         "states": [
-            {"input": s.input, "output": s.output, "dtype": s.dtype, "axes": list(s.axes), "initial": s.initial}
+            {
+                "input": s.input,
+                "output": s.output,
+                "dtype": s.dtype,
+                "axes": list(s.axes),
+                "initial": s.initial,
+            }
             for s in signature.states
         ],
         "limits": {name: {"min": limit.min, "max": limit.max} for name, limit in signature.limits.items()},
@@ -130,10 +138,18 @@ def signature_from_json(value: Mapping[str, Any]) -> Signature:
             inputs=tuple(_tensor_from_json(t) for t in value["inputs"]),
             outputs=tuple(_tensor_from_json(t) for t in value["outputs"]),
             states=tuple(
-                StatePair(s["input"], s["output"], _axes(s["axes"]), s.get("initial", "zeros"), s.get("dtype", "float32"))
+                StatePair(
+                    s["input"],
+                    s["output"],
+                    _axes(s["axes"]),
+                    s.get("initial", "zeros"),
+                    s.get("dtype", "float32"),
+                )
                 for s in value.get("states", ())
             ),
-            limits={name: Limit(l.get("min", 1), l.get("max")) for name, l in value.get("limits", {}).items()},
+            limits={
+                name: Limit(limit.get("min", 1), limit.get("max")) for name, limit in value.get("limits", {}).items()
+            },
             typical={name: int(size) for name, size in value.get("typical", {}).items()},
             streamable=bool(value.get("streamable", False)),
             lookahead=int(value.get("lookahead", 0)),
@@ -148,10 +164,13 @@ def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
     for key in ("kind", "of", "draw", "decision"):
         if (item := getattr(tensor, key)) is not None:
             value[key] = item
+    if tensor.range is not None:
+        value["range"] = list(tensor.range)
     return value
 
 
 def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
+    limits = value.get("range")
     return Tensor(
         value["name"],
         value["dtype"],
@@ -160,6 +179,7 @@ def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
         value.get("of"),
         value.get("draw"),
         value.get("decision"),
+        (int(limits[0]), int(limits[1])) if limits is not None else None,
     )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeseq_runtime._ort.session import Binding, Session
+from edgeseq_runtime._ort.session import ORT_ERRORS, Session
 from edgeseq_runtime.errors import InputError, StreamError
-from edgeseq_runtime.feed import Feed, Inputs, cast, describe
+from edgeseq_runtime.feed import Feed, Inputs, cast, check_range, describe
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 
 if TYPE_CHECKING:
@@ -28,20 +28,44 @@ class State:
 
 
 class _Slot:
-    """One direction of the two state buffers: reads `states_in`, writes `states_out` and the outputs."""
+    """One of the two directions of the state buffers: reads `states`, writes the other slot's, and the outputs."""
+
+    other: "_Slot"
 
     def __init__(
-        self, session: Session, signature: Signature, inputs: dict[str, Array], read: dict[str, Array], write: dict[str, Array]
+        self,
+        session: Session,
+        signature: Signature,
+        inputs: dict[str, Array],
+        states: dict[str, Array],
+        write: dict[str, Array],
     ) -> None:
-        sizes = {BATCH: next(iter(inputs.values())).shape[0], TIME: 1}
-        outputs = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.outputs}
+        self.states = states
+        batch = next(iter(inputs.values())).shape[0]
+        sizes = {BATCH: batch, TIME: 1}
+        buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.outputs}
         states_out = {s.output: write[s.input] for s in signature.states}
-        self.binding: Binding = session.bind({**inputs, **read}, {**outputs, **states_out})
-        self.run = self.binding.run
+        self._binding = session.bind({**inputs, **states}, {**buffers, **states_out})  # it keeps the buffers alive
+        self.run = self._binding.run
         self.outputs = [
-            (t.name, outputs[t.name][:, 0] if t.kind == "step" else outputs[t.name]) for t in signature.outputs
+            (t.name, buffers[t.name][:, 0] if t.kind == "step" else buffers[t.name]) for t in signature.outputs
         ]
-        self.single = [(name, array[0]) for name, array in self.outputs]
+        self.single = [(name, array.reshape(array.shape[1:])) for name, array in self.outputs] if batch == 1 else []
+
+
+class _Entry:
+    """The bound buffer of a stream's first input, seen in each shape a frame may have.
+
+    quick: whether a frame's type and shape are all there is to check; otherwise there are no views.
+    """
+
+    def __init__(self, buffer: Array, batch: int, quick: bool) -> None:
+        self.dtype = buffer.dtype
+        self.dot = buffer.reshape(-1).dot
+        self.zeros = np.zeros(buffer.size, buffer.dtype)
+        frame = buffer.reshape(batch, *buffer.shape[2:])
+        self.single = frame.reshape(frame.shape[1:]) if batch == 1 else None
+        self.views = {view.shape: view for view in (frame, self.single) if quick and view is not None}
 
 
 class Stream:
@@ -60,27 +84,18 @@ class Stream:
         self._model, self._session, self._feed, self._signature = model, session, feed, signature
         self.batch = batch
         self._allow_nonfinite = allow_nonfinite
-        self._states = tuple(
-            {name: array.copy() for name, array in feed.initial_states(batch).items()} for _ in range(2)
-        )
         sizes = {BATCH: batch, TIME: 1}
         self._frames = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is None}
         lengths = {t.name: np.ones(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is not None}
         inputs = {**self._frames, **lengths}
-        self._slots = tuple(
-            _Slot(session, signature, inputs, self._states[turn], self._states[1 - turn]) for turn in (0, 1)
-        )
-        self._turn = 0
-        self._only = next(iter(self._frames.values())) if len(self._frames) == 1 else None
-        if self._only is not None:
-            self._name = next(iter(self._frames))
-            self._dtype = self._only.dtype
-            self._frame_shape = (batch, *self._only.shape[2:])
-            self._single_shape = self._frame_shape[1:] if batch == 1 else None
-            self._floating = np.issubdtype(self._dtype, np.floating)
-            self._flat = self._only.reshape(-1)
-            self._target = self._only.reshape(self._frame_shape)
-            self._single_target = self._target[0]
+        here, there = ({n: a.copy() for n, a in feed.initial_states(batch).items()} for _ in range(2))
+        self._slot = _Slot(session, signature, inputs, here, there)
+        self._slot.other = _Slot(session, signature, inputs, there, here)
+        self._slot.other.other = self._slot
+        self._tensors = {t.name: t for t in signature.inputs}
+        self._name, buffer = next(iter(self._frames.items()))
+        self._entry = _Entry(buffer, batch, quick=len(self._frames) == 1 and self._tensors[self._name].range is None)
+        self._watched = not allow_nonfinite and np.issubdtype(buffer.dtype, np.floating)
 
     def step(self, frame: Inputs, out: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Take one step.
@@ -95,11 +110,24 @@ class Stream:
         Raises:
             InputError: the frame does not fit or is not finite. The states are as before.
         """
-        single = self._place(frame)
-        slot = self._slots[self._turn]
-        slot.run()
-        self._turn ^= 1
-        outputs = slot.single if single else slot.outputs
+        slot = self._slot
+        entry = self._entry
+        if (
+            isinstance(frame, np.ndarray)
+            and frame.dtype is entry.dtype
+            and (view := entry.views.get(frame.shape)) is not None
+        ):  # the short way; _place would do the same
+            view[...] = frame
+            outputs = slot.single if view is entry.single else slot.outputs
+            if self._watched and not isfinite(entry.dot(entry.zeros)):  # 0 · x is 0, or NaN where x is not finite
+                _refuse_nonfinite(self._name, frame)
+        else:
+            outputs = slot.single if self._place(frame) else slot.outputs
+        try:
+            slot.run()
+        except ORT_ERRORS as error:
+            raise InputError(f"onnxruntime refused the frame: {error}") from error
+        self._slot = slot.other
         if out is None:
             return {name: array.copy() for name, array in outputs}
         for name, array in outputs:
@@ -120,27 +148,27 @@ class Stream:
         Raises:
             InputError: the chunk does not fit or is not finite. The states are as before.
         """
-        given = dict(chunk) if isinstance(chunk, Mapping) else {next(iter(self._frames)): chunk}
+        given = dict(chunk) if isinstance(chunk, Mapping) else {self._name: chunk}
         clash = [s.input for s in self._signature.states if s.input in given]
         if clash:
             raise InputError(f"a stream carries its states itself; '{clash[0]}' can be set with restore()")
         if self._is_empty(given):
             sizes = {BATCH: self.batch, TIME: 0}
             return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs if t.kind == "step"}
-        feeds = self._feed.complete({**given, **self._states[self._turn]})
+        feeds = self._feed.complete({**given, **self._slot.states})
         if not self._allow_nonfinite:
             for name in self._frames:
                 _refuse_nonfinite(name, feeds[name])
         names = self._signature.output_names
         outputs = dict(zip(names, self._session.run_checked(names, feeds), strict=True))
         for state in self._signature.states:
-            self._states[self._turn][state.input][...] = outputs.pop(state.output)
+            self._slot.states[state.input][...] = outputs.pop(state.output)
         return outputs
 
     @property
     def state(self) -> State:
         """A copy of the states as they are now."""
-        return State(self._model.sha256, {name: array.copy() for name, array in self._states[self._turn].items()})
+        return State(self._model.sha256, {name: array.copy() for name, array in self._slot.states.items()})
 
     def restore(self, state: State) -> None:
         """Go on from a state taken earlier, of this stream or another of the same file and batch.
@@ -150,7 +178,7 @@ class Stream:
         """
         if state.model != self._model.sha256:
             raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
-        current = self._states[self._turn]
+        current = self._slot.states
         for name, array in current.items():
             if name not in state.arrays or state.arrays[name].shape != array.shape:
                 given = state.arrays[name].shape if name in state.arrays else "nothing"
@@ -167,52 +195,39 @@ class Stream:
         initial = self._feed.initial_states(self.batch)
         for state in self._signature.states:
             index = (slice(None),) * state.batch_axis + (list(chosen),)
-            self._states[self._turn][state.input][index] = initial[state.input][index]
+            self._slot.states[state.input][index] = initial[state.input][index]
 
     def _place(self, frame: Inputs) -> bool:
-        """Check a frame and copy it into the bound buffer; True where it came without a batch axis."""
-        if self._only is None or isinstance(frame, Mapping):
-            return self._place_several(frame)
-        array = frame if type(frame) is np.ndarray else np.asarray(frame)
-        if array.dtype is not self._dtype:
-            array = cast(self._name, array, self._dtype)
-        single = array.shape == self._single_shape
-        if not single and array.shape != self._frame_shape:
-            raise self._wrong_frame(self._name, array.shape)
-        if not self._allow_nonfinite and self._floating:
-            # one product tells; it overflows for huge finite values too, so a second look decides
-            flat = array.ravel()
-            if not isfinite(flat.dot(flat)):
-                _refuse_nonfinite(self._name, array)
-        if single:
-            self._single_target[...] = array
-        else:
-            self._target[...] = array
-        return single
-
-    def _place_several(self, frame: Inputs) -> bool:
+        """Check a frame of any kind and copy it into the bound buffers; True where it came without a batch axis."""
         if not isinstance(frame, Mapping):
-            raise InputError(f"{self._model.name} takes several inputs ({', '.join(self._frames)}); give a dict by name")
-        unknown = set(frame) - set(self._frames)
-        if unknown:
-            raise InputError(f"{self._model.name} has no stream input {sorted(unknown)}; it takes {', '.join(self._frames)}")
-        arrays: dict[str, Array] = {}
-        singles: set[bool] = set()
-        for name, target in self._frames.items():
-            if name not in frame:
-                raise InputError(f"input '{name}' is missing from the frame")
-            array = cast(name, frame[name], target.dtype)
-            shape = (self.batch, *target.shape[2:])
-            singles.add(self.batch == 1 and array.shape == shape[1:])
-            if array.shape not in (shape, shape[1:] if self.batch == 1 else shape):
-                raise self._wrong_frame(name, array.shape)
-            if not self._allow_nonfinite:
+            if len(self._frames) > 1:
+                names = ", ".join(self._frames)
+                raise InputError(f"{self._model.name} takes several inputs ({names}); give a dict by name")
+            frame = {self._name: frame}
+        if set(frame) != set(self._frames):
+            raise InputError(
+                f"a frame of {self._model.name} has {', '.join(self._frames)}, but {', '.join(frame)} was given"
+            )
+        arrays = {name: cast(name, frame[name], target.dtype) for name, target in self._frames.items()}
+        singles = {self._is_single(name, array) for name, array in arrays.items()}
+        if not self._allow_nonfinite:
+            for name, array in arrays.items():
                 _refuse_nonfinite(name, array)
-            arrays[name] = array
+        for name, array in arrays.items():
+            check_range(self._tensors[name], array)
         for name, array in arrays.items():
             target = self._frames[name]
             target[...] = array.reshape(target.shape)
         return singles == {True}
+
+    def _is_single(self, name: str, array: Array) -> bool:
+        """Whether a frame comes without a batch axis; InputError where its shape is neither."""
+        shape = (self.batch, *self._frames[name].shape[2:])
+        if array.shape == shape:
+            return False
+        if self.batch == 1 and array.shape == shape[1:]:
+            return True
+        raise self._wrong_frame(name, array.shape)
 
     def _is_empty(self, given: Mapping[str, ArrayLike]) -> bool:
         for tensor in self._signature.inputs:
@@ -223,7 +238,7 @@ class Stream:
         return False
 
     def _wrong_frame(self, name: str, shape: tuple[int, ...]) -> InputError:
-        tensor = next(t for t in self._signature.inputs if t.name == name)
+        tensor = self._tensors[name]
         expected = (self.batch, *self._frames[name].shape[2:])
         return InputError(
             f"a frame of '{name}' has shape {shape}, but this stream takes {expected}"

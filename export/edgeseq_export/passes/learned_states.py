@@ -38,7 +38,7 @@ class LearnedStates(ir.passes.InPlacePass):
         for name, array in self._initial.items():
             state = inputs[name]
             spread = ir.node("Expand", [state, shape.outputs[0]])
-            spread.outputs[0].dtype = state.dtype
+            spread.outputs[0].type = state.type
             spread.outputs[0].shape = state.shape
             users = [use for use in state.uses() if use.node is not spread]
             graph.insert_after(shape, spread)

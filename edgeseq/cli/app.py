@@ -1,0 +1,92 @@
+"""The program `edgeseq`: its commands, its global options, and where errors become exit codes."""
+
+import errno
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from edgeseq_runtime import __version__
+from edgeseq_runtime.errors import EdgeseqError
+from typer.core import TyperGroup
+
+from edgeseq.cli import bench, doctor, export, inspect, train, verify
+from edgeseq.cli import run as run_command
+from edgeseq.cli.output import abandon_stdout
+
+INTERRUPTED = 130
+CLOSED_OUTPUT = 141
+"""What a shell reports of a program that a closed pipe ended."""
+
+
+class Program(TyperGroup):
+    """The group of all commands: what a command raises ends here, as a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. A mistake of the user shows no traceback, unless --debug asks for it."""
+        try:
+            return super().invoke(ctx)
+        except (EdgeseqError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                abandon_stdout()
+                ctx.exit(CLOSED_OUTPUT)
+            if ctx.params["debug"]:
+                traceback.print_exception(error)
+            typer.echo(f"edgeseq: {error}", err=True)
+            ctx.exit(error.exit_code if isinstance(error, EdgeseqError) else EdgeseqError.exit_code)
+        except KeyboardInterrupt:
+            typer.echo("edgeseq: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def examples(*lines: str) -> str:
+    """A command's examples, as its help shows them; the leading mark keeps the lines as they are."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+app = typer.Typer(
+    name="edgeseq",
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: the same on every terminal and in docs/cli.md
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=(
+        "Exit codes: 0 done; 1 a check failed (parity, budget); 2 wrong usage or bad input; 3 something is "
+        "missing on this machine (a package, an execution provider)."
+    ),
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"edgeseq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="EDGESEQ_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Sequence models: train in PyTorch, export to ONNX, prove them equal, run them without PyTorch."""
+
+
+app.command("train", epilog=examples(*train.EXAMPLES))(train.train)
+app.command("export", epilog=examples(*export.EXAMPLES))(export.export)
+app.command("run", epilog=examples(*run_command.EXAMPLES))(run_command.run)
+app.command("verify", epilog=examples(*verify.EXAMPLES))(verify.verify)
+app.command("bench", epilog=examples(*bench.EXAMPLES))(bench.bench)
+app.command("inspect", epilog=examples(*inspect.EXAMPLES))(inspect.inspect)
+app.command("doctor", epilog=examples(*doctor.EXAMPLES))(doctor.doctor)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the program with the given arguments, or the process's own, and exit with its code."""
+    app(args=list(arguments) if arguments is not None else None, prog_name="edgeseq")

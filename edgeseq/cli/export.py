@@ -1,0 +1,72 @@
+"""`edgeseq export`: a checkpoint to a proven ONNX file."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+from edgeseq_runtime.errors import ParityError, UsageError
+
+from edgeseq.cli.options import AsJson, Report
+from edgeseq.cli.output import check_report, needing, pairs, progress_bar, show, size_text, write_report
+from edgeseq.cli.render import report_markdown, report_tables
+
+EXAMPLES = (
+    "edgeseq export models/lstm-vowels/lstm.pt -o out/lstm.onnx",
+    "edgeseq export lstm.pt --report proof.md",
+)
+
+
+def export(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint (.pt).", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="OUT.onnx", help="The file to write; by default beside SOURCE."),
+    ] = None,
+    recurrence: Annotated[
+        str,
+        typer.Option(metavar="native", help="How recurrences are written: native, one ONNX operator a layer."),
+    ] = "native",
+    opset: Annotated[
+        int, typer.Option(metavar="N", help="The ONNX opset. 18 opens in onnxruntime 1.15 and newer.")
+    ] = 18,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not prove the file.")] = False,
+    report: Report = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a network as one ONNX file, proven equal to PyTorch.
+
+    The proof runs the file through the runtime at many batch sizes, lengths and chunk sizes, and compares it
+    with the network in float64. The file appears only when the proof has passed.
+    """
+    if recurrence != "native":
+        raise UsageError(f"recurrence '{recurrence}' cannot be written by this version; choose native")
+    if no_verify and report is not None:
+        raise UsageError("--report describes the proof, which --no-verify leaves out; drop one of the two")
+    check_report(report)
+    target = output or source.with_suffix(".onnx")
+    start = perf_counter()
+    with needing("export"):
+        from edgeseq_export import export as export_file
+
+        from edgeseq.opening import open_source
+    opened = open_source(source)
+    try:
+        with progress_bar() as told:
+            proof = export_file(opened, target, form=recurrence, opset=opset, verify=not no_verify, progress=told)
+    except ParityError as error:
+        write_report(report, error.report.to_json(), report_markdown(error.report))
+        show(error.report.to_json(), *report_tables(error.report), as_json=as_json)
+        raise
+    if proof is not None:
+        write_report(report, proof.to_json(), report_markdown(proof))
+    size, seconds = target.stat().st_size, perf_counter() - start
+    value = {
+        "file": str(target),
+        "bytes": size,
+        "seconds": round(seconds, 2),
+        "proof": proof.to_json() if proof is not None else None,
+    }
+    proven = f"{len(proof.comparisons)} comparisons passed" if proof is not None else "no (--no-verify)"
+    summary = pairs(None, {"file": target, "size": size_text(size), "proven": proven, "took": f"{seconds:.1f} s"})
+    show(value, *(report_tables(proof) if proof is not None else ()), summary, as_json=as_json)

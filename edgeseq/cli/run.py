@@ -1,0 +1,181 @@
+"""`edgeseq run`: data in, answers out; whole sequences, or one step at a time as a live filter."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Annotated, Any, TextIO
+
+import numpy as np
+import typer
+from edgeseq_runtime import Model, Signature, load
+from edgeseq_runtime.atomic import check_writable, replacing
+from edgeseq_runtime.errors import InputError, UsageError
+from edgeseq_runtime.signature import BATCH
+from numpy.typing import NDArray
+
+from edgeseq import live
+from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
+from edgeseq.cli.output import abandon_stdout, progress_bar, show, table
+from edgeseq.files import Answers, Results, Sequences, read_inputs, write_results
+from edgeseq.files.inputs import suffix_of
+from edgeseq.files.lines import STANDARD
+
+EXAMPLES = (
+    "edgeseq run lstm.onnx --input sample.npz -o answers.csv",
+    "edgeseq run lstm.onnx --input x=recording.npy --json",
+    "edgeseq run lstm.onnx < sequences.jsonl",
+    "sensor | edgeseq run lstm.onnx --input - --stream | actuator",
+)
+
+BATCH_SIZE = 64
+"""Sequences run at once; more would need more memory and give no more speed."""
+
+Array = NDArray[Any]
+
+
+def run(
+    model: ModelFile,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="FILE|NAME=FILE|-",
+            help="Data: .npy, .npz, .csv, .jsonl, or - for standard input (the default where it is a pipe).",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE|-", help="Write .npy, .npz, .csv or .jsonl; - is standard output."
+        ),
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Take one step a line and answer it at once.")] = False,
+    chunk: Annotated[int, typer.Option(min=1, metavar="N", help="With --stream: take N steps at a time.")] = 1,
+    provider: Provider = "auto",
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run a model on data, whole or as a live filter.
+
+    PyTorch is not needed.
+
+    In: a csv file is one sequence, one row a step; a header is skipped. A line of jsonl is one sequence, a
+    list of steps or an object by input name with an optional "id"; ragged lines are padded and get their
+    lengths. npz goes by input name (x, lengths). Standard input is jsonl if it starts with [ or {, else csv.
+
+    Out: label and probability of a classifier, or the values of a forecast, for each sequence (and step): a
+    table on a terminal, tab-separated in a pipe, one JSON object with --json. npz holds every output by name.
+
+    With --stream, each line in (csv cells, or a JSON list or object) is one step, and gets one line out at
+    once, csv or with --json an object. A line that cannot be used is answered "error", told on stderr, and
+    leaves the state as it was; the exit code is then 2. With --chunk N, a model with one answer a sequence
+    gives one line a chunk. -o FILE (.csv, .jsonl) appears when the stream has ended.
+    """
+    if chunk > 1 and not stream:
+        raise UsageError("--chunk is for --stream; whole sequences need none")
+    given = inputs or [_standard_input()]
+    loaded = load(model, provider=provider, threads=threads)
+    if stream:
+        _stream(loaded, given, output, chunk, as_json)
+    else:
+        _whole(loaded, given, output, as_json)
+
+
+def _standard_input() -> str:
+    if sys.stdin.isatty():
+        raise UsageError("there is no data: give --input FILE, or send some through a pipe")
+    return STANDARD
+
+
+def _whole(model: Model, given: Sequence[str], output: str | None, as_json: bool) -> None:
+    to_file = output if output not in (None, STANDARD) else None
+    if to_file is not None:
+        suffix_of(to_file)
+        check_writable(to_file)  # before the work and not after it
+    sequences = read_inputs(given, model.signature)
+    results = Results(
+        _run_in_batches(model, sequences.arrays),
+        Answers(model),
+        _lengths(model.signature, sequences),
+        sequences.ids,
+    )
+    if to_file is None:
+        _print(model, results, as_json)
+        return
+    write_results(to_file, results)
+    count = len(results.main)
+    value = {"model": model.name, "output": to_file, "sequences": count}
+    show(value, f"answers of {count} sequences written to {to_file}", as_json=as_json)
+
+
+def _run_in_batches(model: Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    parts = list(_batches(model.signature, arrays))
+    if len(parts) == 1:
+        return model.run(parts[0])
+    outputs: list[dict[str, Array]] = []
+    with progress_bar() as told:
+        for number, part in enumerate(parts, 1):
+            outputs.append(model.run(part))
+            told(number, len(parts), "running")
+    return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
+
+
+def _batches(signature: Signature, arrays: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    """The arrays cut along their batch axes; what does not fit is left whole, for the model to refuse."""
+    axes = {t.name: t.axes.index(BATCH) for t in signature.inputs if BATCH in t.axes}
+    axes.update({s.input: s.batch_axis for s in signature.states})
+    sizes = {array.shape[axes[n]] for n, array in arrays.items() if n in axes and array.ndim > axes[n]}
+    if len(sizes) != 1 or set(arrays) - set(axes):
+        yield dict(arrays)
+        return
+    count = sizes.pop()
+    for start in range(0, max(count, 1), BATCH_SIZE):
+        rows = range(start, min(start + BATCH_SIZE, count))
+        yield {name: array.take(rows, axes[name]) for name, array in arrays.items()}
+
+
+def _lengths(signature: Signature, sequences: Sequences) -> Array | None:
+    return next((sequences.arrays[t.name] for t in signature.inputs if t.of and t.name in sequences.arrays), None)
+
+
+def _print(model: Model, results: Results, as_json: bool) -> None:
+    if as_json:
+        show({"model": model.name, "results": list(results.records())}, as_json=True)
+    elif sys.stdout.isatty():
+        show({}, table(None, results.columns, list(results.rows())), as_json=False)
+    else:
+        for row in (results.columns, *results.rows()):
+            typer.echo("\t".join(" ".join(cell.split()) for cell in row))
+
+
+def _stream(model: Model, given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:
+    with ExitStack() as stack:
+        write: Callable[[str], None] = partial(_write_line, sys.stdout)
+        if output not in (None, STANDARD):
+            as_json = _stream_format(str(output)) or as_json
+            file = stack.enter_context(stack.enter_context(replacing(str(output))).open("w", encoding="utf-8"))
+            write = partial(_write_line, file)
+        steps = live.open_steps(given, model.signature)
+        tally = live.follow(model, steps, write, _warn, chunk=chunk, as_json=as_json)
+    if tally.closed:
+        abandon_stdout()
+    if tally.bad:
+        raise InputError(f"{tally.bad} of {tally.bad + tally.steps} lines could not be used")
+
+
+def _stream_format(path: str) -> bool:
+    """Whether a stream's file holds JSON lines."""
+    suffix = suffix_of(path)
+    if suffix not in (".csv", ".jsonl"):
+        raise UsageError(f"a stream is written line by line, as .csv or .jsonl; '{path}' was given")
+    return suffix == ".jsonl"
+
+
+def _write_line(file: TextIO, line: str) -> None:
+    file.write(f"{line}\n")
+    file.flush()
+
+
+def _warn(message: str) -> None:
+    typer.echo(f"edgeseq: {message}", err=True)

@@ -1,0 +1,112 @@
+"""`edgeseq train`: a recipe to a folder with a checkpoint; without a recipe, the list of those there are."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from edgeseq_runtime.errors import CheckFailedError, EdgeseqError, UsageError
+
+from edgeseq import recipe as recipes
+from edgeseq.cli.options import AsJson
+from edgeseq.cli.output import needing, pairs, show, size_text, table
+
+EXAMPLES = (
+    "edgeseq train                                    # the recipes in ./models",
+    "edgeseq train models/lstm-vowels -o out/vowels",
+    "edgeseq train models/lstm-vowels --set train.epochs=5 --set model.hidden_size=32",
+)
+
+MODELS = Path("models")
+
+
+def train(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(metavar="RECIPE", help="A recipe.toml, or the folder it is in.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Where the results go; by default out/NAME, after the recipe's folder.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as train.epochs=5."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train what a recipe says, or list the recipes.
+
+    Without RECIPE, those in ./models are listed with what their last training reached.
+
+    A training that was interrupted goes on where it stopped when it is started again. Exits with 1 where the
+    figures are not what the recipe expects.
+    """
+    if recipe is None:
+        if output is not None or settings:
+            raise UsageError("say which recipe to train; `edgeseq train` alone lists those in ./models")
+        _list(as_json)
+        return
+    loaded = recipes.load(recipe, settings or ())
+    target = output or Path("out") / loaded.folder.resolve().name
+    with needing("train"):
+        from edgeseq.training import train as train_recipe
+    result = train_recipe(loaded, target, device=device, progress=sys.stderr.isatty())
+    value = {
+        "checkpoint": str(result.checkpoint_path),
+        "seconds": round(result.seconds, 1),
+        "resumed_epochs": result.resumed_epochs,
+        "metrics": dict(result.metrics),
+        "passed": result.passed,
+    }
+    figures = {f"{part} {name}": f"{figure:.4g}" for part, name, figure in _figures(dict(result.metrics))}
+    about = {"checkpoint": result.checkpoint_path, "took": f"{result.seconds:.1f} s", **figures}
+    show(value, pairs(None, about), as_json=as_json)
+    if not result.passed:
+        raise CheckFailedError("; ".join(result.shortfalls))
+
+
+def _figures(metrics: dict[str, Any]) -> list[tuple[str, str, float]]:
+    parts = {part: metrics[part] for part in ("test", "validation") if isinstance(metrics.get(part), dict)}
+    return [(part, name, float(value)) for part, values in parts.items() for name, value in values.items()]
+
+
+def _list(as_json: bool) -> None:
+    found = [_describe(file) for file in sorted(MODELS.glob("*/recipe.toml"))]
+    rows = [(r["recipe"], r["data"], r["metric"] or "not trained", size_text(r["bytes"])) for r in found]
+    if not found:
+        show(
+            {"recipes": []},
+            f"there are no recipes in ./{MODELS} (folders with a recipe.toml)",
+            as_json=as_json,
+        )
+        return
+    show({"recipes": found}, table(None, ("recipe", "data", "metric", "size"), rows), as_json=as_json)
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    """What the list says of one recipe."""
+    try:
+        data = recipes.load(file).data
+        source = data.source or data.path
+    except EdgeseqError as error:
+        source = f"not readable: {error}"
+    size = sum(part.stat().st_size for part in file.parent.rglob("*") if part.is_file())
+    return {"recipe": str(file.parent), "data": source, "metric": _metric(file.parent), "bytes": size}
+
+
+def _metric(folder: Path) -> str | None:
+    """The figures of the test part, as the last training wrote them."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        figures = [f"{part} {name} {figure:.4g}" for part, name, figure in _figures(metrics) if part == "test"]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return ", ".join(figures) or None

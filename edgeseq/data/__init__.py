@@ -1,0 +1,59 @@
+"""Sources of data, and how a recipe's `data` table becomes a train, validation and test part."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from edgeseq_runtime.errors import FileError, MissingFileError, UsageError
+
+from edgeseq.data import csv_table, japanese_vowels, npz, ts
+from edgeseq.data.dataset import About, Dataset, Loaded, Parts
+from edgeseq.data.split import split
+from edgeseq.recipe import DataTable
+
+__all__ = ["SOURCES", "About", "Dataset", "Loaded", "Parts", "open_data", "read_file"]
+
+SOURCES: dict[str, Callable[[], Loaded]] = {"japanese-vowels": japanese_vowels.load}
+
+_FORMATS: dict[str, Callable[[bytes, str], Dataset]] = {
+    ".npz": npz.parse,
+    ".csv": lambda content, name: csv_table.parse(_text(content, name), name),
+    ".ts": lambda content, name: ts.parse(_text(content, name), name),
+}
+
+
+def open_data(table: DataTable, folder: Path) -> Parts:
+    """Load what a recipe names and divide it. folder: where a relative path starts.
+
+    Raises:
+        UsageError: an unknown source, a file that cannot be understood, too few sequences.
+        MissingFileError, FileError: the file cannot be read. MissingPackageError: a package with data is
+        missing.
+    """
+    if table.path is not None:
+        loaded = read_file(folder / table.path)
+    elif table.source in SOURCES:
+        loaded = SOURCES[table.source]()
+    else:
+        raise UsageError(f"the data source '{table.source}' is not known; known are {', '.join(SOURCES)}")
+    return split(loaded, table.test, table.validation, table.seed)
+
+
+def read_file(path: Path) -> Loaded:
+    """The user's own sequences from a .npz, .csv or .ts file."""
+    if path.suffix not in _FORMATS:
+        raise UsageError(f"'{path}' ends with '{path.suffix}', but data is read from {', '.join(_FORMATS)}")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"there is no data file '{path}'") from error
+    except OSError as error:
+        raise FileError(f"the data file '{path}' cannot be read: {error.strerror or error}") from error
+    return Loaded(_FORMATS[path.suffix](content, path.name), About(path.name, sha256(content).hexdigest()))
+
+
+def _text(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not text in UTF-8: {error}") from error

@@ -1,0 +1,56 @@
+"""Dividing a dataset: by group where there are groups, by class where there are classes, always seeded."""
+
+import numpy as np
+from edgeseq_runtime.errors import UsageError
+
+from edgeseq.data.dataset import Array, Dataset, Loaded, Parts
+
+TEST_SHARE = 0.2
+"""Put aside for the test where a source has no test part of its own and the recipe says nothing."""
+
+
+def split(loaded: Loaded, test: float | None, validation: float, seed: int) -> Parts:
+    """Train, validation and test part. test, validation: shares, the second of what the first leaves.
+
+    Raises:
+        UsageError: a test share for a source that comes with its own test part; too few sequences.
+    """
+    if loaded.test is not None and test is not None:
+        raise UsageError(f"{loaded.about.name} comes with its own test part; leave 'test' out of the table 'data'")
+    whole, aside = loaded.whole, loaded.test
+    if aside is None:
+        whole, aside = cut(whole, TEST_SHARE if test is None else test, seed)
+    train, decide = cut(whole, validation, seed + 1)
+    return Parts(train, decide, aside, loaded.about)
+
+
+def cut(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Put a share of the sequences aside: (the rest, the share), each in the order it had.
+
+    Whole groups where the data has them; else the same share of every class, so that no class is missing;
+    else any.
+    """
+    rng = np.random.default_rng(seed)
+    if data.groups is not None:
+        names = np.unique(data.groups)
+        aside = np.isin(data.groups, _pick(names, share, rng))
+    else:
+        aside = np.zeros(len(data), bool)
+        for members in _strata(data):
+            aside[_pick(members, share, rng)] = True
+    if aside.all() or not aside.any():
+        what = f"{len(np.unique(data.groups))} groups" if data.groups is not None else f"{len(data)} sequences"
+        raise UsageError(f"a share of {share} cannot be put aside from {what}; more are needed")
+    return data.rows(np.flatnonzero(~aside)), data.rows(np.flatnonzero(aside))
+
+
+def _strata(data: Dataset) -> list[Array]:
+    if data.task == "classify" and not data.stepwise:
+        return [np.flatnonzero(data.y == label) for label in np.unique(data.y)]
+    return [np.arange(len(data))]
+
+
+def _pick(members: Array, share: float, rng: np.random.Generator) -> Array:
+    """A random share of the members, at least one and never all, none where there is only one."""
+    count = min(max(round(share * len(members)), 1), len(members) - 1)
+    return rng.permutation(members)[:count]

@@ -1,0 +1,7 @@
+"""Data files in and out, one format a module: npy, npz, csv, jsonl, and `-` for standard input and output."""
+
+from edgeseq.files.answers import Answers
+from edgeseq.files.inputs import Sequences, read_inputs
+from edgeseq.files.outputs import Results, write_results
+
+__all__ = ["Answers", "Results", "Sequences", "read_inputs", "write_results"]

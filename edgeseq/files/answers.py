@@ -1,0 +1,64 @@
+"""What a user reads of a model's outputs: label and probability, or values where it does not classify."""
+
+from typing import Any
+
+import numpy as np
+from edgeseq_runtime import Model
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+PROBABILITIES = "probabilities"
+
+
+class Answers:
+    """How one model's answer is read.
+
+    output: the output that is read: `probabilities` of a classifier, otherwise the first.
+    stepwise: whether there is one answer a step.
+    """
+
+    def __init__(self, model: Model) -> None:
+        outputs = {t.name: t for t in model.signature.outputs}
+        contract = model.contract
+        self._classifies = contract is not None and contract.task == "classify" and PROBABILITIES in outputs
+        tensor = outputs[PROBABILITIES] if self._classifies else model.signature.outputs[0]
+        self._labels = contract.labels if contract is not None else None
+        self.output = tensor.name
+        self.stepwise = tensor.kind == "step"
+
+    def columns(self, width: int) -> tuple[str, ...]:
+        """The names of one answer's cells. width: values in one answer."""
+        if self._classifies:
+            return ("label", "probability")
+        return (self.output,) if width == 1 else tuple(f"{self.output}_{i}" for i in range(width))
+
+    def cells(self, answer: Array) -> tuple[str, ...]:
+        """One answer as text. answer: (classes,) or (values,)."""
+        if self._classifies:
+            best = int(answer.argmax())
+            return self.label(best), shortest(answer[best])
+        return tuple(shortest(value) for value in answer.flat)
+
+    def fields(self, answer: Array) -> dict[str, Any]:
+        """One answer as plain JSON values: label and probability, or the values under the output's name."""
+        if self._classifies:
+            best = int(answer.argmax())
+            return {"label": self.label(best), "probability": plain(answer[best])}
+        return {self.output: [plain(value) for value in answer.flat]}
+
+    def label(self, index: int) -> str:
+        """The name of a class, or its number where the contract names none."""
+        return self._labels[index] if self._labels is not None else str(index)
+
+
+def shortest(value: np.generic) -> str:
+    """A number in the fewest digits that read back as the same number."""
+    return str(value.item()) if value.dtype.kind in "iub" else str(value)
+
+
+def plain(value: np.generic) -> float | int | None:
+    """A number as JSON holds it: 0.1 and not 0.10000000149; None where it is not finite."""
+    if value.dtype.kind in "iub":
+        return int(value.item())
+    return float(str(value)) if np.isfinite(value) else None

@@ -1,0 +1,147 @@
+"""From what stands after `--input` to arrays by input name, whatever the format."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import chain
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+import numpy as np
+from edgeseq_runtime.errors import InputError, UsageError
+from edgeseq_runtime.signature import TIME, Signature, Tensor
+from numpy.typing import NDArray
+
+from edgeseq.files import csv, jsonl, npy, npz
+from edgeseq.files.lines import STANDARD, numbered, opened, title
+from edgeseq.files.numbers import as_dtype, refuse_nonfinite, with_batch
+
+Array = NDArray[Any]
+
+FORMATS = (".npy", ".npz", ".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Whole sequences. arrays: by input name, with a batch axis; ids: what the sequences call themselves."""
+
+    arrays: Mapping[str, Array]
+    ids: Sequence[str | None] | None = None
+
+
+def read_inputs(given: Sequence[str], signature: Signature, *, finite: bool = True) -> Sequences:
+    """Read every `FILE`, `NAME=FILE` and `-` into arrays by input name.
+
+    A single sequence gets a batch axis. Extra keys of npz and jsonl, such as `y`, are left aside.
+
+    Args:
+        given: as on the command line.
+        signature: what the model takes.
+        finite: refuse NaN and infinity.
+
+    Raises:
+        UsageError: an unknown suffix or input name, standard input asked for twice.
+        InputError: a file that does not fit, or a value that is not finite.
+        FileError: a file that is missing or cannot be read.
+    """
+    if sum(split_name(item)[1] == STANDARD for item in given) > 1:
+        raise UsageError("standard input can be read only once; give the other inputs as files")
+    arrays: dict[str, Array] = {}
+    ids: Sequence[str | None] | None = None
+    for item in given:
+        name, path = split_name(item)
+        part = _read_one(path, signature if name is None else _only(signature, name))
+        if finite:
+            for key, array in part.arrays.items():
+                refuse_nonfinite(array, key, title(path))
+        arrays.update(part.arrays)
+        ids = part.ids or ids
+    _check_lengths(arrays, signature)
+    return Sequences(arrays, ids)
+
+
+def split_name(item: str) -> tuple[str | None, str]:
+    """`NAME=FILE` as (NAME, FILE), `FILE` as (None, FILE)."""
+    name, equals, path = item.partition("=")
+    return (name, path) if equals and name.isidentifier() else (None, item)
+
+
+def suffix_of(path: str) -> str:
+    """The format of a path by its suffix. Raises UsageError for one that is not read or written here."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"'{path}' has no known format; give a file that ends in {', '.join(FORMATS)}")
+    return suffix
+
+
+def _read_one(path: str, signature: Signature) -> Sequences:
+    where = title(path)
+    suffix = None if path == STANDARD else suffix_of(path)
+    with opened(path) as stream:
+        if suffix is None:
+            suffix, stream = _sniff(stream)
+        if suffix == ".jsonl":
+            return Sequences(*jsonl.read(numbered(stream), where, signature))
+        if suffix == ".npz":
+            found = npz.read(stream, where, signature.input_names)
+            tensors = {t.name: t for t in signature.inputs}
+            return Sequences({k: with_batch(a, tensors[k]) if k in tensors else a for k, a in found.items()})
+        tensor = _single(signature, where)
+        if suffix == ".npy":
+            return Sequences({tensor.name: with_batch(npy.read(stream, where), tensor)})
+        return Sequences({tensor.name: _from_rows(csv.read(numbered(stream), where), tensor, where)})
+
+
+def _sniff(stream: BinaryIO) -> tuple[str, BinaryIO]:
+    """Standard input is JSON lines where its first character is a bracket or a brace, else csv."""
+    content = stream.read()
+    return (".jsonl" if content.lstrip()[:1] in (b"[", b"{") else ".csv"), BytesIO(content)
+
+
+def _from_rows(rows: Array, tensor: Tensor, where: str) -> Array:
+    """Rows (rows, columns) as an input: the steps of one sequence, or, with no time axis, one entry a row."""
+    steps = TIME in tensor.axes
+    tail = tensor.axes[2:] if steps else tensor.axes[1:]
+    columns = tail[0] if len(tail) == 1 else 1
+    if len(tail) > 1 or (isinstance(columns, int) and rows.shape[1] != columns):
+        raise InputError(
+            f"{where} has {rows.shape[1]} columns, but '{tensor.name}' takes "
+            f"{columns if len(tail) < 2 else 'more axes'} (axes: {', '.join(map(str, tensor.axes))})"
+        )
+    try:
+        values = as_dtype(rows if tail else rows[:, 0], tensor)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return values[None] if steps else values
+
+
+def _single(signature: Signature, where: str) -> Tensor:
+    required = [t for t in signature.inputs if t.of is None] or list(signature.inputs)
+    if len(required) != 1:
+        names = ", ".join(t.name for t in required)
+        raise UsageError(f"{where} holds one array, but the model takes {names}; say which: --input NAME=FILE")
+    return required[0]
+
+
+def _only(signature: Signature, name: str) -> Signature:
+    """The signature with one input alone, as a file given with a name can hold nothing else."""
+    states = (Tensor(s.input, s.dtype, s.axes) for s in signature.states)
+    for tensor in chain(signature.inputs, states):
+        if tensor.name == name:
+            lengths = tuple(t for t in signature.inputs if t.of == name)
+            return Signature(inputs=(tensor, *lengths), outputs=())
+    raise UsageError(f"the model has no input '{name}'; it takes {', '.join(signature.input_names)}")
+
+
+def _check_lengths(arrays: Mapping[str, Array], signature: Signature) -> None:
+    """Refuse a wrong length by its row; the model sees batches and would count from the start of one."""
+    for tensor in signature.inputs:
+        lengths, rows = arrays.get(tensor.name), arrays.get(tensor.of or "")
+        if tensor.of is None or lengths is None or rows is None or lengths.ndim != 1 or rows.ndim < 2:
+            continue
+        wrong = np.flatnonzero((lengths < 1) | (lengths > rows.shape[1]))
+        if wrong.size:
+            raise InputError(
+                f"'{tensor.name}' has {lengths[wrong[0]]} in row {wrong[0]}, but a length is at least 1 and "
+                f"at most the {rows.shape[1]} steps of '{tensor.of}'"
+            )

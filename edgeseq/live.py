@@ -1,0 +1,227 @@
+"""The live filter: a line in is one step, a line out is its answer, and nothing waits for what comes after.
+
+A line that cannot be used leaves the stream's state as it was, is told on the side, and is answered by an
+error line, so that the lines that come out stay aligned with those that went in.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, BinaryIO
+
+import numpy as np
+from edgeseq_runtime import Model, Signature, Tensor
+from edgeseq_runtime.errors import InputError, UsageError
+from numpy.typing import NDArray
+
+from edgeseq.files import csv, jsonl
+from edgeseq.files.answers import Answers
+from edgeseq.files.inputs import read_inputs, split_name, suffix_of
+from edgeseq.files.lines import STANDARD, decode, numbered, opened
+from edgeseq.files.numbers import as_dtype, from_nested
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. number: its line, from 1; frame: by input name, an array without batch and time axes."""
+
+    number: int
+    frame: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class BadStep:
+    """A line that is no step, and why."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many steps were taken, how many lines could not be used, and whether the reader left."""
+
+    steps: int
+    bad: int
+    closed: bool = False
+
+
+def open_steps(given: Sequence[str], signature: Signature) -> Iterator[Step | BadStep]:
+    """The steps of what stands after `--input`: lines as they come, or the sequence of a file of arrays.
+
+    Raises:
+        UsageError: text together with other inputs, or a format that is not known.
+        InputError: a file with several sequences. FileError: a file that cannot be read.
+    """
+    paths = [split_name(item)[1] for item in given]
+    text = [path for path in paths if path == STANDARD or suffix_of(path) in (".csv", ".jsonl")]
+    if not text:
+        yield from split_steps(read_inputs(given, signature, finite=False).arrays, signature)
+        return
+    if len(paths) > 1:
+        raise UsageError("a stream of lines is one input; for several inputs give a JSON object a line")
+    with opened(text[0]) as stream:
+        yield from read_steps(stream, signature)
+
+
+def read_steps(stream: BinaryIO, signature: Signature) -> Iterator[Step | BadStep]:
+    """Each line as a step, as soon as it is there: csv cells, a JSON list, or a JSON object by input name.
+
+    A first line without any number is a header and is skipped.
+    """
+    tensors = [t for t in signature.inputs if t.of is None]
+    for number, line in numbered(stream):
+        try:
+            text = decode(line)
+            if number == 1 and text[:1] not in ("[", "{") and text and csv.is_header(csv.split(text)):
+                continue
+            yield Step(number, _frame(text, tensors))
+        except InputError as error:
+            yield BadStep(number, str(error))
+
+
+def split_steps(arrays: Mapping[str, Array], signature: Signature) -> Iterator[Step | BadStep]:
+    """Each step of one sequence, up to its length. arrays: by input name, (1, time, …)."""
+    tensors = [t for t in signature.inputs if t.of is None and t.name in arrays]
+    counts = [len(arrays[t.name]) for t in tensors if arrays[t.name].ndim]
+    if set(counts) != {1}:
+        raise InputError(f"a stream takes one sequence, but {max(counts, default=0)} were given; run them whole")
+    end = min((int(arrays[t.name][0]) for t in signature.inputs if t.of and t.name in arrays), default=None)
+    rows = zip(*(arrays[t.name][0][:end] for t in tensors), strict=True)
+    for number, values in enumerate(rows, 1):
+        try:
+            yield Step(number, {t.name: _values(value, t) for t, value in zip(tensors, values, strict=True)})
+        except InputError as error:
+            yield BadStep(number, str(error))
+
+
+def follow(
+    model: Model,
+    steps: Iterable[Step | BadStep],
+    write: Callable[[str], None],
+    warn: Callable[[str], None],
+    *,
+    chunk: int = 1,
+    as_json: bool = False,
+) -> Tally:
+    """Stream every step through the model and write each answer at once.
+
+    Args:
+        model: a streamable model.
+        steps: from `read_steps` or `split_steps`.
+        write: takes one line of output, without its end, and flushes it. When it raises BrokenPipeError, the
+            reader has gone and the stream ends.
+        warn: takes the message about a line that could not be used.
+        chunk: lines that are taken together; their answers come when the last of them is there. A model with
+            one answer a sequence then gives one line a chunk.
+        as_json: write JSON objects in place of csv.
+
+    Returns: the tally, also after an interrupt (Ctrl-C), which ends the stream.
+
+    Raises:
+        StreamError: the model cannot be streamed.
+    """
+    live = _Live(model, write, warn, chunk, as_json)
+    remaining = iter(steps)
+    try:
+        while lines := list(islice(remaining, chunk)):
+            live.take(lines)
+    except (BrokenPipeError, KeyboardInterrupt) as end:
+        return Tally(live.steps, live.bad, closed=isinstance(end, BrokenPipeError))
+    return Tally(live.steps, live.bad)
+
+
+class _Live:
+    """A stream with what reads its answers and where they go."""
+
+    def __init__(
+        self,
+        model: Model,
+        write: Callable[[str], None],
+        warn: Callable[[str], None],
+        chunk: int,
+        as_json: bool,
+    ) -> None:
+        self._stream = model.stream()
+        self._answers = Answers(model)
+        self._chunk, self._as_json = chunk, as_json
+        self._write, self._warn = write, warn
+        self._empty_cells = len(self._answers.columns(_width(model, self._answers.output))) - 1
+        self.steps = 0
+        self.bad = 0
+
+    def take(self, lines: Sequence[Step | BadStep]) -> None:
+        """Answer a chunk of lines, in their order."""
+        steps = [line for line in lines if isinstance(line, Step)]
+        try:
+            answers = self._answer(steps) if steps else {}
+        except InputError as error:  # what only the model itself can refuse, such as a token it does not know
+            if len(lines) > 1:
+                for line in lines:  # one of them is to blame, and the others are taken
+                    self.take([line])
+                return
+            answers, lines = {}, [BadStep(lines[0].number, str(error))]
+        for line in lines:
+            if isinstance(line, BadStep):
+                self._refuse(line)
+            elif line.number in answers:
+                self._write(self._format(line.number, answers[line.number]))
+        self.steps += sum(isinstance(line, Step) for line in lines)
+
+    def _answer(self, steps: Sequence[Step]) -> dict[int, Array]:
+        """The answers by line number: one a step, or one after the last step of the chunk."""
+        if self._chunk == 1:
+            return {steps[0].number: self._stream.step(steps[0].frame)[self._answers.output].reshape(-1)}
+        together = {name: np.stack([step.frame[name] for step in steps])[None] for name in steps[0].frame}
+        output = self._stream.run(together)[self._answers.output][0]
+        if self._answers.stepwise:
+            return {step.number: answer.reshape(-1) for step, answer in zip(steps, output, strict=True)}
+        return {steps[-1].number: output.reshape(-1)}
+
+    def _refuse(self, line: BadStep) -> None:
+        self.bad += 1
+        if self._as_json:
+            self._write(json.dumps({"version": 1, "line": line.number, "error": line.reason}))
+        else:
+            self._write("error" + "," * self._empty_cells)
+        self._warn(f"line {line.number}: {line.reason}")
+
+    def _format(self, number: int, answer: Array) -> str:
+        if self._as_json:
+            return json.dumps({"version": 1, "line": number, **self._answers.fields(answer)})
+        return csv.format_row(self._answers.cells(answer))
+
+
+def _frame(text: str, tensors: Sequence[Tensor]) -> dict[str, Array]:
+    """One line as a frame by input name. Raises InputError where it does not fit or is not finite."""
+    if text[:1] in ("[", "{"):
+        value = jsonl.parse(text)
+    elif cells := csv.split(text):
+        value = csv.numbers(cells, len(cells))
+    else:
+        raise InputError("it is empty, but one step is expected")
+    given = jsonl.named(value, tensors)
+    return {t.name: _values(from_nested(given[t.name], t.name), t) for t in tensors}
+
+
+def _values(array: Array, tensor: Tensor) -> Array:
+    expected = tensor.axes[2:]
+    if not expected and array.shape == (1,):
+        array = array[0]  # a line cannot tell one value from a list of one
+    if array.shape != expected:
+        given = f"{array.size} values" if array.ndim < 2 else f"the shape {array.shape}"
+        wanted = ", ".join(map(str, expected)) or "one"
+        raise InputError(f"'{tensor.name}' has {given}, but a step takes {wanted}")
+    array = as_dtype(np.asarray(array), tensor)
+    if not np.isfinite(array).all():
+        raise InputError(f"'{tensor.name}' has {array.flat[np.argmin(np.isfinite(array))]}; the state is as before")
+    return array
+
+
+def _width(model: Model, output: str) -> int:
+    """How many values one answer of an output has, as far as its axes say."""
+    tensor = next(t for t in model.signature.outputs if t.name == output)
+    return int(np.prod([axis for axis in tensor.axes if isinstance(axis, int)], dtype=int))

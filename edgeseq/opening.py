@@ -1,0 +1,27 @@
+"""Any path that can be exported, opened as a module with its signature."""
+
+from pathlib import Path
+
+from edgeseq_export import Source
+
+from edgeseq import checkpoint
+
+
+def open_source(path: str | Path) -> Source:
+    """Open a checkpoint (`.pt` of edgeseq) for export or as the judge of an exported file.
+
+    Raises:
+        MissingFileError, DamagedFileError, UnsafeFileError, FileError: as `checkpoint.load`.
+    """
+    loaded = checkpoint.load(path)
+    known = {key: value for key, value in loaded.provenance.items() if key != "recipe"}
+    return Source(
+        module=loaded.module,
+        signature=loaded.module.signature(),
+        family=loaded.family,
+        task=loaded.module.task,
+        name=Path(path).name,
+        labels=loaded.hints.labels,
+        initial=loaded.module.initial_values(),
+        provenance={**known, "checkpoint_sha256": loaded.sha256},
+    )

@@ -1,0 +1,85 @@
+"""The folder a training leaves behind: checkpoint, recipe, sample, figures and card."""
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from edgeseq_runtime import __version__
+from edgeseq_runtime.atomic import write_bytes
+
+from edgeseq import checkpoint
+from edgeseq.data import Dataset, Parts
+from edgeseq.data.dataset import Array
+from edgeseq.nn import Recurrent
+from edgeseq.recipe import Recipe
+from edgeseq.training.card import card
+
+METRICS_VERSION = 1
+
+_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training. confusion: int64 (classes, classes) on the test part; None for a forecast."""
+
+    network: Recurrent
+    parts: Parts
+    metrics: Mapping[str, Any]
+    confusion: Array | None
+
+
+def write_folder(folder: Path, recipe: Recipe, outcome: Outcome) -> Path:
+    """Write everything, each file atomically; returns the path of the checkpoint, FAMILY.pt."""
+    path = folder / f"{recipe.model.family}.pt"
+    metrics = {name: value for name, value in outcome.metrics.items() if name != "seconds"}
+    checkpoint.save(path, outcome.network, metrics, _provenance(recipe, outcome.parts))
+    write_bytes(folder / "sample.npz", _sample(outcome.network, outcome.parts.test))
+    text = json.dumps({"version": METRICS_VERSION, **outcome.metrics}, indent=2)
+    write_bytes(folder / "metrics.json", text.encode() + b"\n")
+    if recipe.text is None or recipe.folder.resolve() != folder.resolve():
+        write_bytes(folder / "recipe.toml", _recipe_text(recipe, folder).encode())
+    write_bytes(
+        folder / "card.md",
+        card(folder.name, recipe, outcome.parts, outcome.metrics, outcome.confusion).encode(),
+    )
+    return path
+
+
+def _provenance(recipe: Recipe, parts: Parts) -> dict[str, Any]:
+    """How the checkpoint came to be; of the user's own file only its name, no path of this machine."""
+    named = recipe if recipe.data.path is None else recipe.with_data_path(Path(recipe.data.path).name)
+    return {
+        "edgeseq": __version__,
+        "torch": str(torch.__version__),
+        "recipe": named.text or named.to_toml(),
+        "data": {"name": parts.about.name, "sha256": parts.about.sha256},
+        "seed": recipe.train.seed,
+    }
+
+
+def _recipe_text(recipe: Recipe, folder: Path) -> str:
+    """The recipe as it took effect; a relative data path is made to start in its new place."""
+    if recipe.data.path is not None:
+        moved = os.path.relpath(recipe.folder / recipe.data.path, folder)
+        recipe = recipe.with_data_path(Path(moved).as_posix())
+    return recipe.text or recipe.to_toml()
+
+
+def _sample(network: Recurrent, test: Dataset) -> bytes:
+    """A few test sequences, evenly spread: the network's own inputs by name, and y."""
+    rows = np.unique(np.linspace(0, len(test) - 1, _SAMPLES).astype(int))
+    few = test.rows(rows)
+    time = int(few.lengths.max())
+    source, *rest = network.signature().inputs
+    arrays = {source.name: few.x[:, :time], "y": few.y[:, :time] if few.stepwise else few.y}
+    arrays.update({tensor.name: few.lengths for tensor in rest})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

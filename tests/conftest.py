@@ -1,0 +1,49 @@
+"""Small networks, built and exported once a session."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LABELS = ("ae", "oe", "ue")
+
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lstm": ("lstm", {"input_size": 3, "output_size": 3, "hidden_size": 8}),
+    "gru": (
+        "gru",
+        {
+            "input_size": 2,
+            "output_size": 2,
+            "hidden_size": 8,
+            "head": "step",
+            "task": "forecast",
+            "ragged": False,
+        },
+    ),
+    "bidirectional": ("lstm", {"input_size": 3, "output_size": 3, "hidden_size": 4, "bidirectional": True}),
+    "tokens": (
+        "gru",
+        {"input_size": 1, "output_size": 3, "hidden_size": 4, "vocabulary_size": 5, "head": "step"},
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with NAME.pt and NAME.onnx for every network of CONFIGS, not proven: other tests do that."""
+    import torch
+    from edgeseq_export import export
+
+    from edgeseq import checkpoint
+    from edgeseq.nn import Hints, build
+    from edgeseq.opening import open_source
+
+    folder = tmp_path_factory.mktemp("models")
+    for name, (family, config) in CONFIGS.items():
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            labels = LABELS if config.get("task") != "forecast" else None
+            network = build(family, config, Hints(labels=labels, typical={"batch": 1, "time": 6}))
+        checkpoint.save(folder / f"{name}.pt", network, {"test": {"accuracy": 0.9}}, {"data": "none"})
+        export(open_source(folder / f"{name}.pt"), folder / f"{name}.onnx", verify=False)
+    return folder

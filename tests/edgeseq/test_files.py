@@ -1,0 +1,225 @@
+"""Files in and out: what each format takes, what it refuses and with which words, and what comes back."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edgeseq_runtime import Signature, StatePair, Tensor, load
+from edgeseq_runtime.errors import DamagedFileError, FileError, InputError, MissingFileError, UsageError
+
+from edgeseq.files import Answers, Results, Sequences, csv, read_inputs, write_results
+
+X = Tensor("x", "float32", ("batch", "time", 2))
+LENGTHS = Tensor("lengths", "int64", ("batch",), of="x")
+RAGGED = Signature(inputs=(X, LENGTHS), outputs=(), states=(StatePair("h0", "h0_next", (1, "batch", 4)),))
+EQUAL = Signature(inputs=(X,), outputs=())
+TOKENS = Signature(inputs=(Tensor("tokens", "int64", ("batch", "time")),), outputs=())
+TWO = Signature(inputs=(X, Tensor("mask", "float32", ("batch", "time"))), outputs=())
+
+
+def read(folder: Path, name: str, content: str | bytes, signature: Signature = RAGGED) -> Sequences:
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_inputs([str(folder / name)], signature)
+
+
+def packed(save: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, *args, **kwargs)
+    return buffer.getvalue()
+
+
+def with_lengths(*lengths: int) -> bytes:
+    return packed(np.savez, x=np.ones((2, 3, 2)), lengths=np.array(lengths))
+
+
+ONE = packed(np.savez, x=np.ones((3, 2)), lengths=np.int64(2), y=np.zeros(9))
+STATES = packed(np.savez, x=np.ones((5, 3, 2)), h0=np.ones((1, 5, 4)))
+EXPLICIT = '{"x": [[1,2],[3,4]], "lengths": 1, "y": 3}'
+UNEVEN = "[[1,2],[3,4]]\n\n[[5,6]]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "signature", "expected"),
+    [
+        ("a.csv", "1,2\n3,4\n", RAGGED, {"x": [[[1, 2], [3, 4]]]}),
+        ("a.csv", "left,right\n1,2\n\n3, 4\n", RAGGED, {"x": [[[1, 2], [3, 4]]]}),
+        ("a.csv", "\ufeff1,2\r\n3,4\r\n", RAGGED, {"x": [[[1, 2], [3, 4]]]}),
+        ("a.csv", '"1","2"\n', RAGGED, {"x": [[[1, 2]]]}),
+        ("a.csv", "id\n4\n0\n", TOKENS, {"tokens": [[4, 0]]}),
+        ("a.jsonl", UNEVEN, RAGGED, {"x": [[[1, 2], [3, 4]], [[5, 6], [0, 0]]], "lengths": [2, 1]}),
+        ("a.jsonl", EXPLICIT, RAGGED, {"x": [[[1, 2], [3, 4]]], "lengths": [1]}),
+        ("a.jsonl", "[[1,2]]\n[[3,4]]", EQUAL, {"x": [[[1, 2]], [[3, 4]]]}),
+        ("a.jsonl", "[1,2,3]\n", TOKENS, {"tokens": [[1, 2, 3]]}),
+        ("a.jsonl", '{"x": [[1,2]], "mask": [1]}', TWO, {"x": [[[1, 2]]], "mask": [[1]]}),
+        ("a.npy", packed(np.save, np.ones((3, 2), np.float32)), RAGGED, {"x": np.ones((1, 3, 2))}),
+        ("a.npy", packed(np.save, np.ones((4, 3, 2), np.float32)), RAGGED, {"x": np.ones((4, 3, 2))}),
+        ("a.npz", ONE, RAGGED, {"x": np.ones((1, 3, 2)), "lengths": [2]}),
+        ("a.npz", STATES, RAGGED, {"x": np.ones((5, 3, 2)), "h0": np.ones((1, 5, 4))}),
+    ],
+)  # fmt: skip
+def test_a_file_becomes_arrays_by_input_name(
+    tmp_path: Path, name: str, content: str | bytes, signature: Signature, expected: dict[str, Any]
+) -> None:
+    arrays = read(tmp_path, name, content, signature).arrays
+    assert set(arrays) == set(expected)
+    for key, values in expected.items():
+        assert arrays[key].shape == np.shape(values)
+        np.testing.assert_array_equal(arrays[key], values)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "signature", "message"),
+    [
+        ("a.csv", "", RAGGED, "has no rows"),
+        ("a.csv", "x,y\n", RAGGED, "has no rows"),
+        ("a.csv", "a,b\n1,2\n3,oops\n", RAGGED, r"a\.csv', line 3: column 2 \('b'\): 'oops' is not a number"),
+        ("a.csv", "1,2\n3,\n", RAGGED, "line 2: column 2: the value is missing"),
+        ("a.csv", "1,2\n3\n", RAGGED, "line 2: column 2 has no value; 2 columns are expected, 1 are there"),
+        ("a.csv", "1,2\n3,4,5\n", RAGGED, "line 2: column 3 is one too many; 2 columns"),
+        ("a.csv", "1,2\n3,1_000\n", RAGGED, "'1_000' is not a number"),
+        ("a.csv", "1,2,3\n", RAGGED, r"has 3 columns, but 'x' takes 2 \(axes: batch, time, 2\)"),
+        ("a.csv", "1,2\n3,nan\n", RAGGED, r"input 'x' has nan at \[0, 1, 1\]"),
+        ("a.csv", "1,2\n3,1e300\n", RAGGED, r"input 'x' has inf at \[0, 1, 1\]"),
+        ("a.csv", b"1,2\n\xff,4\n", RAGGED, "line 2: byte 1 is not UTF-8"),
+        ("a.csv", "1.5\n", TOKENS, "takes whole numbers"),
+        ("a.csv", "1,2\n", TWO, "takes x, mask; say which"),
+        ("a.jsonl", "", RAGGED, "has no lines"),
+        ("a.jsonl", "[[1,2]]\n[[1,2\n", RAGGED, r"a\.jsonl', line 2: not JSON"),
+        ("a.jsonl", "[[1,2]]\n[[1],[2,3]]\n", RAGGED, "line 2: 'x' is not regular"),
+        ("a.jsonl", "[[1,2,3]]\n", RAGGED, "line 1: 'x' has 3 features a step, but the model takes 2"),
+        ("a.jsonl", "[1,2]\n", RAGGED, "line 1: 'x' is nested 1 deep"),
+        ("a.jsonl", "[]\n", RAGGED, "line 1: 'x' is empty"),
+        ("a.jsonl", '[["1","2"]]\n', RAGGED, "not a number"),
+        ("a.jsonl", "[[1,null]]\n", RAGGED, "not a number"),
+        ("a.jsonl", "[[1,NaN]]\n", RAGGED, "has nan at"),
+        ("a.jsonl", '{"z": 1}\n', RAGGED, "the key 'x' is missing"),
+        ("a.jsonl", "[[1,2]]\n", TWO, "ambiguous"),
+        ("a.jsonl", "[[1,2]]\n[[1,2],[3,4]]\n", EQUAL, "line 2: 'x' has 2 steps, but line 1 has 1"),
+        ("a.npz", packed(np.savez, y=np.ones(3)), RAGGED, "has the keys y, but x, lengths, h0 can be used"),
+        ("a.npz", with_lengths(3, 0), RAGGED, "'lengths' has 0 in row 1"),
+        ("a.npz", with_lengths(4, 1), RAGGED, "'lengths' has 4 in row 0"),
+    ],
+)  # fmt: skip
+def test_bad_content_is_refused_with_its_place(
+    tmp_path: Path, name: str, content: str | bytes, signature: Signature, message: str
+) -> None:
+    with pytest.raises((InputError, UsageError), match=message):
+        read(tmp_path, name, content, signature)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"),
+    [
+        ("a.npy", b"", DamagedFileError, "not a readable .npy"),
+        ("a.npy", b"rubbish", DamagedFileError, "not a readable .npy"),
+        (
+            "a.npy",
+            packed(np.save, np.array([{}], object), allow_pickle=True),
+            DamagedFileError,
+            "readable .npy",
+        ),
+        ("a.npz", b"", DamagedFileError, "not a readable .npz"),
+        ("a.npz", packed(np.savez, x=np.array([{}], object)), DamagedFileError, "not a readable .npz"),
+        ("a.npz", packed(np.savez, x=np.ones((1, 3, 2)))[:-40], DamagedFileError, "not a readable .npz"),
+        ("a.npz", packed(np.save, np.ones((3, 2))), DamagedFileError, "not a readable .npz"),
+        ("a.txt", b"1", UsageError, r"no known format.*\.npy, \.npz, \.csv, \.jsonl"),
+    ],
+)
+def test_damaged_and_unknown_files_are_refused(
+    tmp_path: Path, name: str, content: bytes, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        read(tmp_path, name, content)
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="does not exist"):
+        read_inputs([str(tmp_path / "a.csv")], RAGGED)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(FileError, match="cannot read"):
+        read_inputs([str(tmp_path / "folder.csv")], RAGGED)
+
+
+def test_inputs_by_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.ones((2, 3, 2), np.float32))
+    (tmp_path / "lengths.csv").write_text("3\n1\n")
+    given = [f"x={tmp_path / 'data.npy'}", f"lengths={tmp_path / 'lengths.csv'}"]
+    arrays = read_inputs(given, RAGGED).arrays
+    assert arrays["x"].shape == (2, 3, 2)
+    assert arrays["lengths"].tolist() == [3, 1]
+    with pytest.raises(UsageError, match="no input 'z'; it takes x, lengths, h0"):
+        read_inputs([f"z={tmp_path / 'data.npy'}"], RAGGED)
+    with pytest.raises(UsageError, match="only once"):
+        read_inputs(["x=-", "lengths=-"], RAGGED)
+
+
+@pytest.mark.parametrize(("text", "sequences"), [("[[1,2]]\n[[3,4]]\n", 2), (" 1,2\n3,4\n", 1)])
+def test_standard_input_is_recognised(monkeypatch: pytest.MonkeyPatch, text: str, sequences: int) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert len(read_inputs(["-"], RAGGED).arrays["x"]) == sequences
+
+
+@pytest.mark.parametrize("cells", [["a,b", 'say "hi"', "plain"], ["", "1.5", "two\nlines"]])
+def test_a_csv_row_reads_back(cells: list[str]) -> None:
+    import csv as standard
+
+    assert next(standard.reader(io.StringIO(csv.format_row(cells), newline=""))) == cells
+
+
+def classified(models: Path) -> Results:
+    probabilities = np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32)
+    outputs = {"logits": np.log(probabilities), "probabilities": probabilities}
+    return Results(outputs, Answers(load(models / "lstm.onnx")), np.array([4, 2]), ["first", None])
+
+
+def forecast(models: Path) -> Results:
+    values = np.array([[[1.5, 2], [3, 4]], [[5, 6], [7, 8]]], np.float32)
+    return Results({"values": values}, Answers(load(models / "gru.onnx")), np.array([2, 1]))
+
+
+def test_answers_of_a_classifier(tmp_path: Path, models: Path) -> None:
+    results = classified(models)
+    write_results(str(tmp_path / "a.csv"), results)
+    assert (tmp_path / "a.csv").read_text() == "sequence,label,probability\nfirst,oe,0.7\n1,ae,0.5\n"
+    write_results(str(tmp_path / "a.jsonl"), results)
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == [
+        {"sequence": "first", "label": "oe", "probability": 0.7},
+        {"sequence": 1, "label": "ae", "probability": 0.5},
+    ]
+    write_results(str(tmp_path / "a.npy"), results)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), results.outputs["probabilities"])
+    write_results(str(tmp_path / "a.npz"), results)
+    with np.load(tmp_path / "a.npz") as archive:
+        assert set(archive.files) == {"logits", "probabilities", "lengths"}
+
+
+def test_answers_of_a_forecast_end_with_their_sequence(tmp_path: Path, models: Path) -> None:
+    write_results(str(tmp_path / "a.csv"), forecast(models))
+    assert (tmp_path / "a.csv").read_text().splitlines() == [
+        "sequence,step,values_0,values_1",
+        "0,0,1.5,2.0",
+        "0,1,3.0,4.0",
+        "1,0,5.0,6.0",
+    ]
+    write_results(str(tmp_path / "a.jsonl"), forecast(models))
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert json.loads(lines[1]) == {"sequence": 1, "values": [[5, 6]]}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.npz"
+    target.write_bytes(b"old")
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(FileError, match="No space left"):
+        write_results(str(target), classified(models))
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,105 @@
+"""Recipes: the schema, the overrides, and the errors that name the key."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from edgeseq_runtime.errors import FileError, MissingFileError, UsageError
+
+from edgeseq import recipe
+from edgeseq.recipe import Recipe
+
+TEXT = """
+model = { family = "lstm", hidden_size = 8, head = "last" }
+data = { source = "japanese-vowels" }
+train = { epochs = 3, learning_rate = 1 }
+expect = { test_accuracy = 0.5 }
+"""
+
+
+def written(folder: Path, text: str = TEXT) -> Path:
+    (folder / "recipe.toml").write_text(text)
+    return folder / "recipe.toml"
+
+
+def test_a_recipe_is_read_with_its_defaults(tmp_path: Path) -> None:
+    read = recipe.load(written(tmp_path))
+    assert (read.model.family, read.model.settings) == ("lstm", {"hidden_size": 8, "head": "last"})
+    assert (read.train.epochs, read.train.learning_rate, read.train.batch_size) == (3, 1.0, 32)
+    assert (read.export.recurrence, read.expect.test_accuracy, read.data.test) == ("native", 0.5, None)
+    assert read.text == TEXT
+    assert recipe.load(tmp_path) == read  # a folder stands for the recipe inside it
+
+
+@pytest.mark.parametrize(
+    ("override", "table", "key", "expected"),
+    [
+        ("train.epochs=5", "train", "epochs", 5),
+        ("train.learning_rate=1e-3", "train", "learning_rate", 0.001),
+        ("train.refit=true", "train", "refit", True),
+        ("train.schedule=one-cycle", "train", "schedule", "one-cycle"),
+        ('export.recurrence="loop"', "export", "recurrence", "loop"),
+        ("expect.test_mae=2", "expect", "test_mae", 2.0),
+        ("data.source=other", "data", "source", "other"),
+    ],
+)
+def test_set_overrides_a_value(tmp_path: Path, override: str, table: str, key: str, expected: object) -> None:
+    read = recipe.load(written(tmp_path), [override])
+    assert getattr(getattr(read, table), key) == expected
+    assert read.text is None
+
+
+def test_set_reaches_the_family_and_swaps_the_data(tmp_path: Path) -> None:
+    read = recipe.load(written(tmp_path), ["model.head=mean", "data.path=mine.csv"])
+    assert read.model.settings["head"] == "mean"
+    assert read.data.source is None
+    assert read.data.path == str(Path.cwd() / "mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        (TEXT, ["train.epohs=3"], "unknown key 'epohs'; known are epochs, batch_size"),
+        (TEXT, ["trian.epochs=3"], "unknown table 'trian'; known are model, data, train, export, expect"),
+        (TEXT, ["train.epochs=0"], "'epochs' of table 'train'.* is 0, but it must be at least 1"),
+        (TEXT, ["train.epochs=many"], "'epochs' .* is 'many', but it must be a whole number"),
+        (TEXT, ["train.epochs=true"], "is True, but it must be a whole number"),
+        (TEXT, ["train.learning_rate=nan"], "is nan, but it must be more than 0"),
+        (TEXT, ["data.test=1.0"], "is 1.0, but it must be more than 0 and less than 1"),
+        (TEXT, ["export.recurrence=scan"], "is 'scan', but it must be 'native' or 'loop' or 'unroll'"),
+        (TEXT, ["export.steps=0"], "'steps' .* at least 1"),
+        (TEXT, ["epochs=3"], "write TABLE.KEY=VALUE, such as train.epochs=5"),
+        (TEXT, ["train.epochs"], "write TABLE.KEY=VALUE"),
+        (TEXT, ["train.a.b=1"], "write TABLE.KEY=VALUE"),
+        ("train = 3\n" + TEXT.replace("train =", "export ="), [], "'train' .* must be a table"),
+        ('data = { source = "x" }', [], "lacks the key 'family'"),
+        ('model = { family = "lstm" }', [], "needs a 'source' or a 'path'"),
+        (TEXT.replace("source", 'path = "a.npz", source'), [], "needs a 'source' or a 'path', and not both"),
+    ],
+)
+def test_a_wrong_recipe_names_its_key(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe.load(written(tmp_path, text), overrides)
+
+
+def test_a_file_that_is_missing_or_not_toml(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="there is no recipe"):
+        recipe.load(tmp_path)
+    with pytest.raises(FileError, match="is not TOML"):
+        recipe.load(written(tmp_path, "model = {"))
+
+
+@pytest.mark.parametrize("overrides", [(), ("model.hidden_size=16", "train.clip=0.5", 'model.head="me\\"an"')])
+def test_the_text_in_effect_reads_back_as_the_same_recipe(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    def tables(read: Recipe) -> list[object]:
+        return [read.model, read.data, read.train, read.export, read.expect]
+
+    first = recipe.load(written(tmp_path), overrides)
+    again = recipe.load(written(tmp_path, first.to_toml()))
+    assert tables(again) == tables(first)
+
+
+def test_recipes_load_no_torch() -> None:
+    code = "import sys, edgeseq.recipe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
