@@ -1,6 +1,6 @@
 """`edgeseq inspect`: what is in a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,7 +96,7 @@ def _tables(value: Mapping[str, Any]) -> list[RenderableType]:
         rows = [(s.input, s.output, s.dtype, _axes(s.axes), s.initial) for s in signature.states]
         parts.append(table("States", ("input", "output", "type", "axes", "starts as"), rows))
     parts += [
-        pairs(title.capitalize(), {name: _one_line(item) for name, item in value[title].items()})
+        pairs(title.capitalize(), {name: _one_line(item) for name, item in _flat(value[title])})
         for title in ("metrics", "provenance")
         if value[title]
     ]
@@ -119,6 +119,15 @@ def _shortened(labels: Sequence[str] | None) -> str | None:
     if labels is None:
         return None
     return ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested names as one: {"test": {"loss": 1}} gives "test loss", 1."""
+    for name, item in values.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", item
 
 
 def _one_line(value: object) -> str:

@@ -11,6 +11,8 @@ from edgeseq_runtime.signature import TIME, Signature, StatePair, Tensor
 
 Array = NDArray[Any]
 
+# np.random is named in quotes: numpy imports it when it is first used, which a device never does
+
 
 def draw_inputs(signature: Signature, sizes: Mapping[str, int], seed: int, ragged: bool = False) -> dict[str, Array]:
     """Random values for every input, states left out.
@@ -28,7 +30,7 @@ def draw_states(signature: Signature, sizes: Mapping[str, int], seed: int) -> di
     return {s.input: _state(s, sizes, rng) for s in signature.states}
 
 
-def draw(tensor: Tensor, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+def draw(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator") -> Array:
     """One random input by its `draw` hint (where there is none: by its range, standard normal, or zeros)."""
     shape = tensor.shape(sizes)
     hint = dict(tensor.draw or {})
@@ -47,14 +49,14 @@ def draw(tensor: Tensor, sizes: Mapping[str, int], rng: np.random.Generator) -> 
     return np.zeros(shape, tensor.dtype)
 
 
-def _state(state: StatePair, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+def _state(state: StatePair, sizes: Mapping[str, int], rng: "np.random.Generator") -> Array:
     shape = state.shape(sizes)
     if np.issubdtype(np.dtype(state.dtype), np.integer):
         return rng.integers(1, 9, shape).astype(state.dtype)
     return (0.5 * rng.standard_normal(shape)).astype(state.dtype)
 
 
-def _lengths(tensor: Tensor, sizes: Mapping[str, int], rng: np.random.Generator, ragged: bool) -> Array:
+def _lengths(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator", ragged: bool) -> Array:
     shape, time = tensor.shape(sizes), sizes[TIME]
     lengths = np.full(shape, time, tensor.dtype)
     if ragged:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,10 +88,12 @@ def pack_arrays(arrays: Mapping[str, Array]) -> str:
 
 def unpack_arrays(text: str) -> dict[str, Array]:
     """Read what `pack_arrays` wrote; nothing in it can run code. Raises DamagedFileError."""
+    from zipfile import BadZipFile  # numpy imports it when it first reads an archive, and not before
+
     try:
         with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, binascii.Error) as error:
+    except (ValueError, OSError, KeyError, EOFError, BadZipFile, binascii.Error) as error:
         raise DamagedFileError(f"the arrays stored in the file's metadata are not readable: {error}") from error
 
 
@@ -114,7 +115,7 @@ def check(model: "Model", cases: Sequence[GoldenCase]) -> ParityReport:
             else:
                 tensor = Tensor(name, tensor.dtype, tensor.axes)  # a sampled row decides nothing
             comparisons.append(compare(case.name, tensor, model.provider.name, values, truth, expected.bound))
-    return ParityReport(model.name, "golden vectors", tuple(comparisons))
+    return ParityReport(model.name, "PyTorch's answers in its golden vectors", tuple(comparisons))
 
 
 def comparable(signature: Signature) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -151,13 +150,14 @@ class Model:
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[str, bytes]:
-    file = Path(path)
+    file = os.fspath(path)
     try:
-        content = file.read_bytes()
+        with open(file, "rb") as stream:
+            content = stream.read()
     except FileNotFoundError as error:
         raise MissingFileError(f"'{file}' does not exist") from error
     except OSError as error:
         raise FileError(f"cannot read '{file}': {error.strerror or error}") from error
     if not content:
         raise DamagedFileError(f"'{file}' is empty; an ONNX file is expected")
-    return file.name, content
+    return os.path.basename(file), content

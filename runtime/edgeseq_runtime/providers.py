@@ -1,7 +1,6 @@
 """Which execution provider runs a model, and why. A provider that is named is used or the load fails."""
 
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Literal
 
 from edgeseq_runtime._ort.session import available_providers
@@ -56,6 +55,8 @@ def present() -> tuple[str, ...]:
 
 def installed_onnxruntimes() -> dict[str, str]:
     """The installed distributions that bring the import package onnxruntime, with their versions."""
+    from importlib import metadata  # half of what importing this package would cost, and rarely needed
+
     found = {}
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:

@@ -1,5 +1,6 @@
 """Whole runs: what is accepted, what is refused and in which words, and what a file says of itself."""
 
+import importlib.metadata
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -125,9 +126,7 @@ def test_bad_load_arguments(models, arguments, error, message):
 
 
 def test_both_onnxruntimes_installed_is_told(models, monkeypatch):
-    from edgeseq_runtime import providers
-
-    monkeypatch.setattr(providers.metadata, "version", lambda name: "1.0")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0")
     with pytest.raises(ProviderError, match=r"both installed.*pip uninstall -y onnxruntime onnxruntime-gpu"):
         load(models / "lstm.onnx", provider="cuda")
 
