@@ -166,7 +166,9 @@ def test_export_and_verify(models: Path, tmp_path: Path) -> None:
     golden = run("verify", target, "--report", tmp_path / "golden.md")
     assert golden.exit_code == 0
     assert "gru.onnx equals PyTorch's answers in its golden vectors" in golden.stdout
-    assert (tmp_path / "golden.md").read_text().startswith("# gru.onnx against golden vectors\n")
+    assert (
+        (tmp_path / "golden.md").read_text().startswith("# gru.onnx against PyTorch's answers in its golden vectors\n")
+    )
     whole = run("verify", target, models / "gru.pt")
     assert whole.exit_code == 0
     assert "gru.onnx equals gru.pt" in whole.stdout
