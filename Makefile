@@ -19,6 +19,8 @@ demo: .venv/.installed .venv/.data  ## train an LSTM on real data, export it, pr
 	$(BIN)/edgeseq run out/demo/lstm.onnx --input out/demo/sample.npz
 	$(BIN)/edgeseq bench out/demo/lstm.onnx --against out/demo/lstm.pt
 
+test test-full: export OMP_NUM_THREADS = 1  # two workers on two cores
+
 test: .venv/.installed .venv/.data  ## the tests, with a pairwise subset of the parity grid
 	$(BIN)/pytest -n $(WORKERS) -m "not full"
 
