@@ -25,5 +25,7 @@ def build(family: str, config: Mapping[str, Any], hints: Hints | None = None) ->
     """
     if family not in FAMILIES:
         raise UsageError(f"family '{family}' is not known; choose one of {', '.join(FAMILIES)}")
+    if config.get("cell", family) != family:
+        raise UsageError(f"the family is '{family}', but its config says cell = {config['cell']!r}")
     values = {"cell": family, **config}
     return Recurrent(schema.build(RecurrentConfig, values, f"the config of the family '{family}'"), hints)

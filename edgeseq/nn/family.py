@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from edgeseq_runtime.signature import Signature
 from numpy.typing import NDArray
@@ -42,7 +42,6 @@ class Hints:
         )
 
 
-@runtime_checkable
 class Family(Protocol):
     """A trainable network that knows its own signature. All families are torch modules too.
 

@@ -56,6 +56,10 @@ class RecurrentConfig:
         for name in ("input_size", "output_size", "hidden_size", "num_layers", "embedding_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, but at least 1 is needed")
+        if self.task == "classify" and self.output_size < 2:
+            raise UsageError(f"output_size is {self.output_size}, but there are at least 2 classes to choose from")
+        if self.vocabulary_size is not None and self.vocabulary_size < 2:
+            raise UsageError(f"vocabulary_size is {self.vocabulary_size}, but at least 2 tokens are needed")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is {self.dropout}, but it must be at least 0 and less than 1")
 
@@ -76,6 +80,9 @@ class Recurrent(nn.Module):
         super().__init__()
         self.config = config
         self.hints = hints or Hints()
+        labels = self.hints.labels
+        if labels is not None and config.task == "classify" and len(labels) != config.output_size:
+            raise UsageError(f"there are {len(labels)} labels, but output_size is {config.output_size}")
         self.family: str = config.cell
         self.task: str = config.task
         self.directions = 2 if config.bidirectional else 1
@@ -114,6 +121,8 @@ class Recurrent(nn.Module):
         **states: Tensor,
     ) -> dict[str, Tensor]:
         """Outputs and next states by the signature's names; a state that is not given starts at its initial value."""
+        if unknown := states.keys() - {pair.input for pair in self._state_pairs()}:
+            raise UsageError(f"there is no state '{min(unknown)}'; this network has {', '.join(self._layer_states())}")
         values = self._embed(x, tokens)
         y, batch = values.transpose(0, 1), values.shape[0]
         following: dict[str, Tensor] = {}

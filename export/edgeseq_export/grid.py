@@ -59,9 +59,18 @@ def cases(signature: Signature) -> tuple[Case, ...]:
     whole = [
         Case(batch, time, is_ragged, is_random)
         for batch, time, is_ragged, is_random in product(BATCHES, times, ragged, random_states)
-        if time > 1 or not is_ragged
+        if time > 1 or not is_ragged  # a sequence of one step has one length
     ]
-    return (*whole, *_chunked(signature, typical))
+    return tuple(case for case in (*whole, *_chunked(signature, typical)) if _within(case, signature))
+
+
+def _within(case: Case, signature: Signature) -> bool:
+    sizes = case.sizes(signature)
+    return all(
+        limit.min <= sizes[axis] <= (limit.max if limit.max is not None else sizes[axis])
+        for axis, limit in signature.limits.items()
+        if axis in sizes
+    )
 
 
 def longer(typical: int) -> int:

@@ -1,5 +1,6 @@
 """What is written into the file beside the graph: the contract, the golden vectors, the learned states, the hash."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,8 @@ def make_golden(source: Source, tolerance: float) -> str:
     reference = Reference(source.module, tolerance)
     signature = source.signature
     time = min(signature.typical.get(TIME, 20), 24)
+    step_bytes = sum(4 * math.prod(t.shape(Case(1, 1).sizes(signature))) for t in signature.inputs)
+    time = max(1, min(time, GOLDEN_BYTES // 4 // step_bytes))  # a quarter for the inputs of the first case
     ragged = any(t.of for t in signature.inputs)
     wanted = [Case(1, time), Case(2, time, ragged=ragged), Case(1, 3, random_states=bool(signature.states))]
     kept: list[golden.GoldenCase] = []

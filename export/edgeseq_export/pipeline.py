@@ -2,12 +2,15 @@
 
 import os
 
-from edgeseq_runtime import load
+import torch
+from edgeseq_runtime import golden, load
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.compare import Comparison, ParityReport
-from edgeseq_runtime.errors import ExportError, ParityError
+from edgeseq_runtime.errors import ContractError, ExportError, ParityError
+from edgeseq_runtime.signature import check_signature
 
 from edgeseq_export import manifest
+from edgeseq_export.grid import Case
 from edgeseq_export.passes import Anonymous, LearnedStates
 from edgeseq_export.source import Progress, Source, silent
 from edgeseq_export.swap import native_form
@@ -63,11 +66,42 @@ def convert(source: Source, *, form: str = "native", opset: int = DEFAULT_OPSET)
     """The finished file's bytes, not yet proven. Raises ExportError."""
     if form not in FORMS:
         raise ExportError(f"recurrence '{form}' cannot be written; choose {' or '.join(FORMS)}")
+    check_source(source)
     model = trace(native_form(source.module), source.signature, opset)
     for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name)):
         model = rewrite(model).model
     contract = manifest.make_contract(source, form, opset)
     return manifest.write(model, contract, manifest.make_golden(source, contract.tolerance), source.initial)
+
+
+def check_source(source: Source) -> None:
+    """Call the network once and compare with its signature, so that a wrong one is told in words.
+
+    Raises:
+        ExportError: the signature contradicts itself, or the network does not take or give what it says.
+    """
+    signature = source.signature
+    try:
+        check_signature(signature)
+    except ContractError as error:
+        raise ExportError(f"the signature of {source.name} cannot be used: {error}") from error
+    if missing := [s.input for s in signature.states if s.initial == "learned" and s.input not in source.initial]:
+        raise ExportError(f"state '{missing[0]}' of {source.name} is learned, but its initial value is not given")
+    case = Case(2, 3, random_states=True)
+    inputs = {name: torch.from_numpy(array) for name, array in case.inputs(signature, 0).items()}
+    try:
+        with torch.no_grad():
+            outputs = source.module(**inputs)
+    except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as error:
+        raise ExportError(f"{source.name} does not take what its signature says: {error}") from error
+    for name, tensor in golden.comparable(signature).items():
+        expected = (tensor.dtype, tensor.shape(case.sizes(signature)))
+        value = outputs.get(name)
+        given = None if value is None else (str(value.dtype).removeprefix("torch."), tuple(value.shape))
+        if given != expected:
+            raise ExportError(
+                f"{source.name} gives {given or 'nothing'} as '{name}', but its signature says {expected}"
+            )
 
 
 def _why(report: ParityReport) -> str:

@@ -1,6 +1,7 @@
 """From torch to ONNX: trace a network once, with the axes its signature calls free left free."""
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,6 @@ from torch import Tensor, nn
 
 OPSETS = range(18, 24)
 """The opsets that can be written; 18 opens on every onnxruntime since 1.15."""
-
-_EXAMPLE_SIZES = (
-    3,
-    5,
-    7,
-    11,
-)  # different from each other and never 1: a size of 1 freezes its axis in the tracer
 
 
 class _Positional(nn.Module):
@@ -58,7 +52,7 @@ def trace(module: nn.Module, signature: Signature, opset: int) -> ir.Model:
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ExportError(f"the network cannot be traced: {error}") from error
+            raise ExportError(f"the network cannot be traced: {_first_line(error)}") from error
     if program is None:
         raise ExportError("the tracer gave no program")
     model: ir.Model = program.model
@@ -67,7 +61,8 @@ def trace(module: nn.Module, signature: Signature, opset: int) -> ir.Model:
 
 
 def _example(signature: Signature) -> tuple[Tensor, ...]:
-    sizes = dict(zip(signature.symbols, _EXAMPLE_SIZES, strict=False))
+    # sizes that differ from each other and are never 1: a size of 1 freezes its axis in the tracer
+    sizes = {name: 3 + 2 * position for position, name in enumerate(signature.symbols)}
     arrays = {**draw_inputs(signature, sizes, seed=0), **draw_states(signature, sizes, seed=0)}
     return tuple(torch.from_numpy(arrays[name]) for name in signature.input_names)
 
@@ -76,20 +71,32 @@ def _dynamic_axes(signature: Signature) -> tuple[dict[int, str], ...]:
     return tuple({i: a for i, a in enumerate(axes) if isinstance(a, str)} for axes in _input_axes(signature))
 
 
+def _output_axes(signature: Signature) -> list[tuple[Axis, ...]]:
+    return [*(t.axes for t in signature.outputs), *(s.axes for s in signature.states)]
+
+
 def _input_axes(signature: Signature) -> list[tuple[Axis, ...]]:
     return [*(t.axes for t in signature.inputs), *(s.axes for s in signature.states)]
 
 
 def _check_axes(model: ir.Model, signature: Signature) -> None:
     """The tracer can freeze a free axis without a word: compare what it declares with what was asked."""
-    for value, axes in zip(model.graph.inputs, _input_axes(signature), strict=True):
+    given = [*zip(model.graph.inputs, _input_axes(signature), strict=True)]
+    given += zip(model.graph.outputs, _output_axes(signature), strict=True)
+    for value, axes in given:
         declared = value.shape.dims if value.shape is not None else ()
-        for position, axis in enumerate(axes):
-            if isinstance(axis, str) and isinstance(declared[position], int):
+        for axis, size in zip(axes, declared, strict=False):
+            if isinstance(axis, str) and isinstance(size, int):
                 raise ExportError(
-                    f"the tracer froze axis '{axis}' of input '{value.name}' at {declared[position]}: the network "
-                    "computes something from that size in Python"
+                    f"the tracer froze axis '{axis}' of '{value.name}' at {size}: the network computes something from "
+                    "that size in Python"
                 )
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of the tracer's many that says something, without its colours."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error.__cause__ or error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Files that are either whole or not there: write to a temporary name, fsync, rename."""
 
 import os
-import tempfile
+import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeseq_runtime.errors import FileError
@@ -19,13 +20,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         FileError: the folder is missing, `path` is a folder, or writing failed (a full disk, no permission).
     """
     target = check_writable(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.name[:80]}.{os.getpid()}-{time.monotonic_ns()}.tmp")
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         _fsync(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; a model is an ordinary one
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         temporary.replace(target)
         _fsync(target.parent)
     except OSError as error:
@@ -35,7 +36,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             f"cannot write '{target}': {error.strerror or error}. The old file, if any, is untouched"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -45,14 +47,22 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Return `path` as a Path, creating its parent folder; raise FileError when no file can be written there."""
-    target = Path(path)
-    if target.is_dir():
-        raise FileError(f"output '{target}' is a folder; give a file name inside it")
+    """Where a file at `path` will really be (links followed), its folder made if it was missing.
+
+    Raises:
+        FileError: no file can be written there, or something that is no ordinary file stands there.
+    """
     try:
+        target = Path(path).resolve()
+        if target.is_dir():
+            raise FileError(f"output '{path}' is a folder; give a file name inside it")
+        if target.exists() and not target.is_file():
+            raise FileError(f"output '{path}' is a device or a pipe; give the name of an ordinary file")
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot create the folder '{target.parent}': {error.strerror or error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}") from error
     if not os.access(target.parent, os.W_OK):
         raise FileError(f"cannot write into '{target.parent}': permission denied")
     return target
@@ -64,9 +74,3 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,6 +1,7 @@
 """Equality as a number: how far an output is from its reference, the bound it must keep, and the verdict."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Within the bound, and every decision equal or excused."""
-        return self.max_abs <= self.bound and self.differing == self.excused
+        """Within a bound that is a number, and every decision equal or excused."""
+        return isfinite(self.bound) and self.max_abs <= self.bound and self.differing == self.excused
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def bound(truth: Array, own_error: float, tolerance: float) -> float:
     """How far an output may be from `truth` (float64): tolerance · rms, or a few times PyTorch's own float32 error."""
     if not np.issubdtype(truth.dtype, np.floating):
         return 0.0
-    return max(tolerance * rms(truth), FLOAT32_FACTOR * own_error)
+    return float(np.maximum(tolerance * rms(truth), FLOAT32_FACTOR * own_error))
 
 
 def rms(values: Array) -> float:

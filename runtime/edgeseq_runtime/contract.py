@@ -62,7 +62,7 @@ class Contract:
             version = value["version"]
         except (ValueError, KeyError, TypeError) as error:
             raise ContractError(f"the contract is not readable: {error}") from error
-        if not isinstance(version, int) or version < 1:
+        if type(version) is not int or version < 1:
             raise ContractError(f"the contract has version {version!r}, but versions are numbers from 1")
         if version > CONTRACT_VERSION:
             raise ContractError(

@@ -17,8 +17,8 @@ Array = NDArray[Any]
 def draw_inputs(signature: Signature, sizes: Mapping[str, int], seed: int, ragged: bool = False) -> dict[str, Array]:
     """Random values for every input, states left out.
 
-    sizes: the size of each named axis. ragged: lengths drawn from 1 to time, one row kept whole; otherwise all
-    lengths are `time`.
+    sizes: the size of each named axis. ragged: lengths drawn from 1 to time, one of several rows kept
+    whole; otherwise all are `time`.
     """
     rng = np.random.default_rng(seed)
     return {t.name: _lengths(t, sizes, rng, ragged) if t.of else draw(t, sizes, rng) for t in signature.inputs}
@@ -61,5 +61,6 @@ def _lengths(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator
     lengths = np.full(shape, time, tensor.dtype)
     if ragged:
         lengths = rng.integers(1, time + 1, shape).astype(tensor.dtype)
-        lengths.flat[rng.integers(lengths.size)] = time
+        if lengths.size > 1:
+            lengths.flat[rng.integers(lengths.size)] = time
     return lengths

@@ -43,6 +43,9 @@ class ParityError(CheckFailedError):
         super().__init__(message)
         self.report = report
 
+    def __reduce__(self) -> tuple[type["ParityError"], tuple[str, "ParityReport"]]:
+        return ParityError, (str(self), self.report)
+
 
 class BudgetError(CheckFailedError):
     """A measured figure is over the budget that was given."""

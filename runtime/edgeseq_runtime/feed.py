@@ -20,21 +20,24 @@ class Feed:
     """
 
     def __init__(self, name: str, signature: Signature, initial: Mapping[str, Array]) -> None:
+        states = tuple(s.input_tensor for s in signature.states)
         self._name = name
         self._signature = signature
         self._initial = initial
         self._required = tuple(t for t in signature.inputs if t.of is None)
         self._lengths = tuple(t for t in signature.inputs if t.of is not None)
         self._known = frozenset(signature.input_names)
-        self._dtypes = {t.name: np.dtype(t.dtype) for t in (*signature.inputs, *_as_tensors(signature.states))}
-        self._states = _as_tensors(signature.states)
-        self._batch_only = all(s.axes.count(BATCH) == 1 for s in signature.states)
+        self._dtypes = {t.name: np.dtype(t.dtype) for t in (*signature.inputs, *states)}
+        self._states = states
+        self._learned = frozenset(s.input for s in signature.states if s.initial == "learned")
         self._zero_cache: tuple[int, dict[str, Array]] = (0, {})
         self._length_cache: tuple[int, int, Array] = (0, 0, np.zeros(0, np.int64))
-        self._seen: tuple[tuple[int, ...], dict[str, Array]] = ((), {})
+        self._seen: tuple[tuple[int, ...] | None, dict[str, Array]] = (None, {})
 
     def complete(self, inputs: Inputs) -> dict[str, Array]:
-        """Every input and state by name, ready for the session: lengths default to the whole, states to initial.
+        """What the session is fed, by name: lengths default to the whole, states to zeros.
+
+        A learned initial state that is not given stays out: the graph holds it.
 
         Raises:
             InputError: a name, rank, size, type or length that does not fit, naming what was given and expected.
@@ -107,10 +110,10 @@ class Feed:
 
     def _complete_states(self, given: Mapping[str, ArrayLike], sizes: dict[str, int]) -> dict[str, Array]:
         states = self.initial_states(sizes[BATCH])
-        if len(given) == 1:
-            return states
         return {
-            t.name: self.array(t, given[t.name], sizes) if t.name in given else states[t.name] for t in self._states
+            t.name: self.array(t, given[t.name], sizes) if t.name in given else states[t.name]
+            for t in self._states
+            if t.name in given or t.name not in self._learned
         }
 
     def _single(self, value: ArrayLike) -> Mapping[str, ArrayLike]:
@@ -184,10 +187,10 @@ def check_range(tensor: Tensor, array: Array) -> None:
 
 def cast(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
     """`value` as an array of `dtype`. float64 may become float32; any other cast that can lose something is refused."""
-    array = value if isinstance(value, np.ndarray) else _as_array(name, value)
+    array = value if isinstance(value, np.ndarray) else as_array(name, value)
     if array.dtype == dtype:
         return array
-    to_single = array.dtype == np.float64 and dtype == np.float32
+    to_single = array.dtype.newbyteorder("=") == np.float64 and dtype == np.float32
     if to_single or np.can_cast(array.dtype, dtype, "safe"):
         return array.astype(dtype)
     raise InputError(
@@ -201,17 +204,14 @@ def describe(tensor: Tensor) -> str:
     return f"{tensor.dtype}, axes: {', '.join(map(str, tensor.axes)) or 'none, a scalar'}"
 
 
-def _as_array(name: str, value: ArrayLike) -> Array:
+def as_array(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of whatever type it has. Raises InputError for ragged rows and what is no array at all."""
     try:
         return np.asarray(value)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
             f"input '{name}' is not a regular array: {error}. Pad ragged rows and give their lengths"
         ) from error
-
-
-def _as_tensors(states: tuple[StatePair, ...]) -> tuple[Tensor, ...]:
-    return tuple(Tensor(s.input, s.dtype, s.axes) for s in states)
 
 
 _AT_LEAST_ONE = Limit()

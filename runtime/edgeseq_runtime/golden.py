@@ -121,5 +121,5 @@ def check(model: "Model", cases: Sequence[GoldenCase]) -> ParityReport:
 def comparable(signature: Signature) -> dict[str, Tensor]:
     """Everything that comes out of a model, by name: its outputs, and its next states as tensors."""
     tensors = {t.name: t for t in signature.outputs}
-    tensors.update({s.output: Tensor(s.output, s.dtype, s.axes) for s in signature.states})
+    tensors.update({s.output: s.output_tensor for s in signature.states})
     return tensors

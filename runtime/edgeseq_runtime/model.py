@@ -6,7 +6,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgeseq_runtime import golden
 from edgeseq_runtime._ort.session import Session
 from edgeseq_runtime.compare import ParityReport
 from edgeseq_runtime.contract import CONTRACT_KEY, GOLDEN_KEY, INITIAL_KEY, PRODUCER, Contract
@@ -26,10 +25,10 @@ from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.stream import Stream
 
 Array = NDArray[Any]
-Source = str | os.PathLike[str] | bytes
+ModelFile = str | os.PathLike[str] | bytes
 
 
-def load(source: Source, *, provider: str = "auto", threads: int = 1) -> "Model":
+def load(source: ModelFile, *, provider: str = "auto", threads: int = 1) -> "Model":
     """Open an ONNX file.
 
     Args:
@@ -52,7 +51,7 @@ class Model:
     None without a contract; provider: what runs it and why.
     """
 
-    def __init__(self, source: Source, *, provider: str = "auto", threads: int = 1) -> None:
+    def __init__(self, source: ModelFile, *, provider: str = "auto", threads: int = 1) -> None:
         if threads < 1:
             raise UsageError(f"threads is {threads}, but at least 1 is needed")
         self._arguments = (source, provider, threads)
@@ -73,7 +72,8 @@ class Model:
                 Lengths default to the whole time axis, states to the initial ones.
             states: also return the next states, under their output names.
 
-        Returns: fresh arrays by output name.
+        Returns: fresh arrays by output name. NaN and infinity are taken as they come, and recurrent operators can
+            hide them: the answer may look sound.
 
         Raises:
             InputError: a name, rank, size, type or length that does not fit.
@@ -85,8 +85,8 @@ class Model:
     def stream(self, batch: int = 1, *, allow_nonfinite: bool = False) -> Stream:
         """A stream of `batch` sequences that are stepped together, with the states carried.
 
-        allow_nonfinite: take NaN and infinity as they come; otherwise such an input raises InputError before the
-            state is touched.
+        allow_nonfinite: take NaN and infinity as they come (recurrent operators can hide them: the answer may look
+            sound); otherwise such an input raises InputError before the state is touched.
 
         Raises:
             StreamError: the model cannot be streamed, with the reason.
@@ -105,6 +105,8 @@ class Model:
                 f"{self.name} carries no test vectors; compare it with its reference: "
                 f"edgeseq verify {self.name} REFERENCE"
             )
+        from edgeseq_runtime import golden  # half of the import time, and not needed to run
+
         return golden.check(self, golden.unpack(text))
 
     def measure(
@@ -128,11 +130,15 @@ class Model:
         return sizes
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {"arguments": self._arguments}
+        source, *options = self._arguments
+        path = source if isinstance(source, bytes) else os.path.abspath(source)
+        return {"source": path, "options": options, "sha256": self.sha256}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        source, provider, threads = state["arguments"]
-        Model.__init__(self, source, provider=provider, threads=threads)
+        provider, threads = state["options"]
+        Model.__init__(self, state["source"], provider=provider, threads=threads)
+        if self.sha256 != state["sha256"]:
+            raise DamagedFileError(f"'{state['source']}' is not the file any more that this model was pickled with")
 
     def _read_contract(self) -> Contract | None:
         text = self._session.metadata.get(CONTRACT_KEY)
@@ -141,11 +147,17 @@ class Model:
                 f"'{self.name}' was written by edgeseq but its hash at the end is missing: it was truncated or "
                 "changed. Copy or export it again"
             )
-        return Contract.from_json(text) if text is not None else None
+        if text is None:
+            return None
+        contract = Contract.from_json(text)
+        self._session.check_signature(contract.signature)
+        return contract
 
     def _learned_states(self) -> dict[str, Array]:
         if not any(s.initial == "learned" for s in self.signature.states):
             return {}
+        from edgeseq_runtime import golden
+
         return golden.unpack_arrays(self._session.metadata.get(INITIAL_KEY, ""))
 
 
@@ -156,8 +168,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[str, bytes]:
             content = stream.read()
     except FileNotFoundError as error:
         raise MissingFileError(f"'{file}' does not exist") from error
-    except OSError as error:
-        raise FileError(f"cannot read '{file}': {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a path with a zero byte in it is a ValueError
+        raise FileError(f"cannot read '{file!s}': {getattr(error, 'strerror', None) or error}") from error
     if not content:
         raise DamagedFileError(f"'{file}' is empty; an ONNX file is expected")
     return os.path.basename(file), content

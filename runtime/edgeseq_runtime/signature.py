@@ -10,6 +10,12 @@ Axis = int | str
 Kind = Literal["step", "last", "sequence"]
 Initial = Literal["zeros", "learned"]
 
+DTYPES = (
+    *("float32", "float64", "float16", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+"""The types a tensor may have, by numpy's names."""
+
 BATCH = "batch"
 TIME = "time"
 
@@ -54,9 +60,19 @@ class StatePair:
     initial: Initial = "zeros"
     dtype: str = "float32"
 
+    @property
+    def input_tensor(self) -> Tensor:
+        """The state as an input."""
+        return Tensor(self.input, self.dtype, self.axes)
+
+    @property
+    def output_tensor(self) -> Tensor:
+        """The state as an output."""
+        return Tensor(self.output, self.dtype, self.axes)
+
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape at the given sizes of the named axes."""
-        return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes)
+        return self.input_tensor.shape(sizes)
 
     @property
     def batch_axis(self) -> int:
@@ -108,6 +124,27 @@ class Signature:
         return tuple(dict.fromkeys(names))
 
 
+def check_signature(signature: Signature) -> None:
+    """Raise ContractError where a signature contradicts itself: names twice, unknown types, states without a batch."""
+    for names in (signature.input_names, signature.output_names):
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ContractError(f"the name '{twice[0]}' stands twice in the signature")
+    for tensor in (*signature.inputs, *signature.outputs, *(s.input_tensor for s in signature.states)):
+        if tensor.dtype not in DTYPES:
+            raise ContractError(f"'{tensor.name}' has the type '{tensor.dtype}'; known are {', '.join(DTYPES)}")
+    measured = {t.name for t in signature.inputs if TIME in t.axes}
+    for tensor in signature.inputs:
+        if tensor.of is not None and (tensor.axes != (BATCH,) or tensor.of not in measured):
+            raise ContractError(f"'{tensor.name}' must be the lengths, one a row, of an input with a '{TIME}' axis")
+    for state in signature.states:
+        if [axis for axis in state.axes if isinstance(axis, str)] != [BATCH]:
+            raise ContractError(
+                f"state '{state.input}' has the axes {state.axes}: '{BATCH}' once, and numbers are needed"
+            )
+    if signature.states and not any(BATCH in t.axes for t in signature.inputs):
+        raise ContractError(f"there are states, but no input has a '{BATCH}' axis")
+
+
 def signature_to_json(signature: Signature) -> dict[str, Any]:
     """The signature's part of a contract, as plain JSON values."""
     return {
@@ -134,7 +171,7 @@ def signature_to_json(signature: Signature) -> dict[str, Any]:
 def signature_from_json(value: Mapping[str, Any]) -> Signature:
     """Read what `signature_to_json` wrote. Raises ContractError naming the field that is missing or malformed."""
     try:
-        return Signature(
+        signature = Signature(
             inputs=tuple(_tensor_from_json(t) for t in value["inputs"]),
             outputs=tuple(_tensor_from_json(t) for t in value["outputs"]),
             states=tuple(
@@ -148,7 +185,8 @@ def signature_from_json(value: Mapping[str, Any]) -> Signature:
                 for s in value.get("states", ())
             ),
             limits={
-                name: Limit(limit.get("min", 1), limit.get("max")) for name, limit in value.get("limits", {}).items()
+                name: Limit(int(limit.get("min", 1)), _optional_int(limit.get("max")))
+                for name, limit in value.get("limits", {}).items()
             },
             typical={name: int(size) for name, size in value.get("typical", {}).items()},
             streamable=bool(value.get("streamable", False)),
@@ -157,6 +195,8 @@ def signature_from_json(value: Mapping[str, Any]) -> Signature:
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ContractError(f"the contract's signature is malformed: {type(error).__name__}: {error}") from error
+    check_signature(signature)
+    return signature
 
 
 def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
@@ -183,7 +223,11 @@ def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
     )
 
 
+def _optional_int(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
 def _axes(value: Sequence[Any]) -> tuple[Axis, ...]:
-    if not all(isinstance(axis, int | str) for axis in value):
+    if not all(type(axis) in (int, str) for axis in value):
         raise ContractError(f"axes must be numbers and names, but are {value!r}")
     return tuple(value)

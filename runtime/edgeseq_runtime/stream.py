@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from edgeseq_runtime._ort.session import ORT_ERRORS, Session
+from edgeseq_runtime._ort.session import RUN_ERRORS, Session
 from edgeseq_runtime.errors import InputError, StreamError
-from edgeseq_runtime.feed import Feed, Inputs, cast, check_range, describe
+from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 
 if TYPE_CHECKING:
@@ -27,10 +29,10 @@ class State:
     arrays: Mapping[str, Array]
 
 
-class _Slot:
+class _Direction:
     """One of the two directions of the state buffers: reads `states`, writes the other slot's, and the outputs."""
 
-    other: "_Slot"
+    other: "_Direction"
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class _Slot:
         self.single = [(name, array.reshape(array.shape[1:])) for name, array in self.outputs] if batch == 1 else []
 
 
-class _Entry:
+class _InputBuffer:
     """The bound buffer of a stream's first input, seen in each shape a frame may have.
 
     quick: whether a frame's type and shape are all there is to check; otherwise there are no views.
@@ -61,11 +63,17 @@ class _Entry:
 
     def __init__(self, buffer: Array, batch: int, quick: bool) -> None:
         self.dtype = buffer.dtype
-        self.dot = buffer.reshape(-1).dot
-        self.zeros = np.zeros(buffer.size, buffer.dtype)
+        self._sum = partial(buffer.reshape(-1).dot, np.ones(buffer.size, buffer.dtype))
         frame = buffer.reshape(batch, *buffer.shape[2:])
         self.single = frame.reshape(frame.shape[1:]) if batch == 1 else None
         self.views = {view.shape: view for view in (frame, self.single) if quick and view is not None}
+
+    def is_finite(self) -> bool:
+        """Whether the sum of the values is: quick, and false for a few huge finite values too."""
+        try:
+            return isfinite(self._sum())
+        except (FloatingPointError, RuntimeWarning):  # where the caller has made numpy's warnings errors
+            return False
 
 
 class Stream:
@@ -89,26 +97,27 @@ class Stream:
         lengths = {t.name: np.ones(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is not None}
         inputs = {**self._frames, **lengths}
         here, there = ({n: a.copy() for n, a in feed.initial_states(batch).items()} for _ in range(2))
-        self._slot = _Slot(session, signature, inputs, here, there)
-        self._slot.other = _Slot(session, signature, inputs, there, here)
+        self._slot = _Direction(session, signature, inputs, here, there)
+        self._slot.other = _Direction(session, signature, inputs, there, here)
         self._slot.other.other = self._slot
         self._tensors = {t.name: t for t in signature.inputs}
         self._name, buffer = next(iter(self._frames.items()))
-        self._entry = _Entry(buffer, batch, quick=len(self._frames) == 1 and self._tensors[self._name].range is None)
+        quick = len(self._frames) == 1 and self._tensors[self._name].range is None
+        self._entry = _InputBuffer(buffer, batch, quick)
         self._watched = not allow_nonfinite and np.issubdtype(buffer.dtype, np.floating)
 
-    def step(self, frame: Inputs, out: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    def step(self, frame: Inputs, out: dict[str, Array] | None = None) -> dict[str, Array]:
         """Take one step.
 
         Args:
             frame: (features,) where batch is 1, or (batch, features); token ids () or (batch,); a dict for a model
                 with several inputs.
-            out: arrays by output name to write into; then nothing is allocated.
+            out: arrays to write into, by the names of the outputs that are wanted; then no array is allocated.
 
         Returns: arrays by output name, without a time axis, and without a batch axis where the frame came without.
 
         Raises:
-            InputError: the frame does not fit or is not finite. The states are as before.
+            InputError: the frame does not fit or is not finite, or `out` does not fit. The states are as before.
         """
         slot = self._slot
         entry = self._entry
@@ -119,13 +128,15 @@ class Stream:
         ):  # the short way; _place would do the same
             view[...] = frame
             outputs = slot.single if view is entry.single else slot.outputs
-            if self._watched and not isfinite(entry.dot(entry.zeros)):  # 0 · x is 0, or NaN where x is not finite
+            if self._watched and not entry.is_finite():
                 _refuse_nonfinite(self._name, frame)
         else:
             outputs = slot.single if self._place(frame) else slot.outputs
+        if out is not None:
+            _check_out(out, outputs)
         try:
             slot.run()
-        except ORT_ERRORS as error:
+        except RUN_ERRORS as error:
             raise InputError(f"onnxruntime refused the frame: {error}") from error
         self._slot = slot.other
         if out is None:
@@ -133,7 +144,7 @@ class Stream:
         for name, array in outputs:
             if name in out:
                 out[name][...] = array
-        return dict(out)
+        return out
 
     def run(self, chunk: Inputs) -> dict[str, Array]:
         """Take any number of steps at once.
@@ -148,7 +159,8 @@ class Stream:
         Raises:
             InputError: the chunk does not fit or is not finite. The states are as before.
         """
-        given = dict(chunk) if isinstance(chunk, Mapping) else {self._name: chunk}
+        named = chunk if isinstance(chunk, Mapping) else {self._name: chunk}
+        given = {name: as_array(name, value) for name, value in named.items()}
         clash = [s.input for s in self._signature.states if s.input in given]
         if clash:
             raise InputError(f"a stream carries its states itself; '{clash[0]}' can be set with restore()")
@@ -180,22 +192,23 @@ class Stream:
             raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
         current = self._slot.states
         for name, array in current.items():
-            if name not in state.arrays or state.arrays[name].shape != array.shape:
-                given = state.arrays[name].shape if name in state.arrays else "nothing"
-                raise StreamError(f"state '{name}' has shape {given}, but this stream's is {array.shape}")
+            given = state.arrays.get(name)
+            if not isinstance(given, np.ndarray) or given.shape != array.shape or given.dtype != array.dtype:
+                what = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else repr(given)
+                raise StreamError(f"state '{name}' is {what}, but this stream's is {array.dtype} {array.shape}")
         for name, array in current.items():
             array[...] = state.arrays[name]
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Back to the initial states: every row, or the given ones. Raises StreamError for a row that is not there."""
-        chosen = range(self.batch) if rows is None else rows
+        chosen = [index(row) for row in (range(self.batch) if rows is None else rows)]
         for row in chosen:
             if not 0 <= row < self.batch:
                 raise StreamError(f"row {row} was to be reset, but the stream has rows 0 to {self.batch - 1}")
         initial = self._feed.initial_states(self.batch)
         for state in self._signature.states:
-            index = (slice(None),) * state.batch_axis + (list(chosen),)
-            self._slot.states[state.input][index] = initial[state.input][index]
+            where = (slice(None),) * state.batch_axis + (chosen,)
+            self._slot.states[state.input][where] = initial[state.input][where]
 
     def _place(self, frame: Inputs) -> bool:
         """Check a frame of any kind and copy it into the bound buffers; True where it came without a batch axis."""
@@ -229,13 +242,19 @@ class Stream:
             return True
         raise self._wrong_frame(name, array.shape)
 
-    def _is_empty(self, given: Mapping[str, ArrayLike]) -> bool:
-        for tensor in self._signature.inputs:
-            if tensor.of is None and tensor.name in given and TIME in tensor.axes:
-                shape = np.shape(given[tensor.name])
-                position = tensor.axes.index(TIME)
-                return len(shape) == len(tensor.axes) and shape[position] == 0
-        return False
+    def _is_empty(self, given: Mapping[str, Array]) -> bool:
+        """Whether a chunk has no steps. Raises InputError where its batch or its features do not fit."""
+        empty = False
+        for name, buffer in self._frames.items():
+            array = given.get(name)
+            if array is None or array.ndim != buffer.ndim:
+                return False  # what is wrong with it is told where all inputs are checked
+            if array.shape[0] != self.batch:
+                raise InputError(f"'{name}' has {array.shape[0]} rows, but this stream has {self.batch}")
+            empty = TIME in self._tensors[name].axes and array.shape[self._tensors[name].axes.index(TIME)] == 0
+            if empty and array.shape[2:] != buffer.shape[2:]:
+                raise self._wrong_frame(name, array.shape)
+        return empty
 
     def _wrong_frame(self, name: str, shape: tuple[int, ...]) -> InputError:
         tensor = self._tensors[name]
@@ -245,6 +264,20 @@ class Stream:
             + (f" or {expected[1:]}" if self.batch == 1 else "")
             + f": one step of ({describe(tensor)})"
         )
+
+
+def _check_out(out: Mapping[str, Array], outputs: Sequence[tuple[str, Array]]) -> None:
+    """Raise InputError where the caller's arrays cannot take the outputs."""
+    expected = dict(outputs)
+    for name, array in out.items():
+        if name not in expected:
+            raise InputError(f"out has '{name}', but the outputs are {', '.join(expected)}")
+        wanted = expected[name]
+        if not isinstance(array, np.ndarray) or array.shape != wanted.shape or array.dtype != wanted.dtype:
+            given = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise InputError(f"out['{name}'] is {given}, but {wanted.dtype} {wanted.shape} is needed")
+        if not array.flags.writeable:
+            raise InputError(f"out['{name}'] is read-only")
 
 
 def _refuse_nonfinite(name: str, array: Array) -> None:

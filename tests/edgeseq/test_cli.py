@@ -52,7 +52,7 @@ def program(code: str) -> subprocess.CompletedProcess[str]:
         ("run {m}/lstm.onnx --input {m}/none.csv", 2, "none.csv' does not exist"),
         ("run {m}/lstm.onnx --input {m}/lstm.pt", 2, "no known format"),
         ("run {m}/lstm.onnx --input {m}/x.csv -o {m}/out.txt", 2, "no known format"),
-        ("run {m}/lstm.onnx --input {m}/x.csv -o {m}/x.csv/out.csv", 2, "cannot create the folder"),
+        ("run {m}/lstm.onnx --input {m}/x.csv -o {m}/x.csv/out.csv", 2, "cannot write"),
         ("run {m}/lstm.onnx --input {m}/x.csv --stream -o {m}/out.npz", 2, "line by line"),
         ("run {m}/lstm.onnx --input {m}/x.csv --chunk 2", 2, "--chunk is for --stream"),
         ("run {m}/bidirectional.onnx --input {m}/x.csv --stream", 2, "both directions"),

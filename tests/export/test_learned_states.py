@@ -1,11 +1,13 @@
 """Learned initial states: defaults in the graph for every runtime, and the same values in a stream."""
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from edgeseq_export import Source, convert
+from edgeseq_export import Source, convert, verify
 from edgeseq_runtime import load
+from edgeseq_runtime.seal import seal
 
 from edgeseq.nn import build
 
@@ -49,3 +51,16 @@ def test_zero_states_differ_from_learned_ones(content):
     model = load(content)
     zeros = {name: np.zeros((1, 1, 4), np.float32) for name in ("h0", "c0")}
     assert not np.allclose(model.run(x)["logits"], model.run({"x": x, **zeros})["logits"], atol=1e-3)
+
+
+def test_the_proof_sees_the_defaults_in_the_graph(network, content):
+    """A stream starts from the metadata, a run from the graph: both are proven."""
+    source = Source(network, network.signature(), "lstm", "classify", "test", initial=network.initial_values())
+    assert verify(content, source).passed
+    model = onnx.load_from_string(content)
+    for weight in model.graph.initializer:
+        if weight.name == "h0":
+            weight.CopyFrom(onnx.numpy_helper.from_array(np.full((1, 1, 4), 9, np.float32), "h0"))
+    changed = seal(model.SerializeToString())
+    assert not verify(changed, source).passed
+    assert not load(changed).verify().passed

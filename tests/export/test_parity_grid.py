@@ -57,6 +57,9 @@ def make_source(case):
         network = build(family, {"input_size": 5, "output_size": 4, "hidden_size": 6, **config}).eval()
         for value in network.initial.values():
             torch.nn.init.normal_(value, std=0.5)
+        for layer in network.layers:  # fresh sigmoid stacks hardly move, and the proof rightly refuses those
+            for direction in range(layer.directions):
+                layer.direction_weights(direction)[0].data.mul_(3)
         network.standardise(torch.randn(5), torch.rand(5) + 0.5, torch.randn(4), torch.rand(4) + 0.5)
     return Source(network, network.signature(), family, network.task, "test", initial=network.initial_values())
 

@@ -1,17 +1,21 @@
 """A proof that cannot fail proves nothing: what it must notice, it notices, and nothing is left behind."""
 
+import copy
 import dataclasses
+import sys
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from edgeseq_export import convert, export, verify
-from edgeseq_export.mutant import mutant
+from edgeseq_export import Source, convert, export, verify
+from edgeseq_export.mutant import Mutant, mutant
 from edgeseq_runtime import load
-from edgeseq_runtime.errors import ExportError, ParityError, UsageError
+from edgeseq_runtime.errors import ExportError, InputError, ParityError, UsageError
+from edgeseq_runtime.signature import Limit
 from torch import nn
 
+from edgeseq.nn import build
 from edgeseq.opening import open_source
 
 
@@ -47,8 +51,6 @@ def test_file_of_other_weights_fails(source, models):
 
 
 def _shaken(module):
-    import copy
-
     copied = copy.deepcopy(module)
     copied.head.bias += 0.01
     return copied
@@ -161,3 +163,51 @@ def test_nan_in_the_answer_is_not_equal():
 
     truth = np.array([[1.0, 2.0]])
     assert not compare("c", Tensor("y", "float32", ("batch", 2)), "cpu", np.array([[1.0, np.nan]]), truth, 1e9).passed
+
+
+def test_a_proof_that_does_not_see_a_changed_weight_is_not_valid(source, content, monkeypatch):
+    blind = sys.modules[verify.__module__]
+    monkeypatch.setattr(blind, "mutant", lambda data: Mutant(data, "layers.0.R"))
+    report = verify(content, source)
+    assert not report.failures
+    assert not report.passed
+    assert "weight 'layers.0.R' changed by 1 % passes too" in report.problems[0]
+
+
+def test_deep_fresh_networks_can_be_exported(tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build("lstm", {"input_size": 3, "output_size": 3, "hidden_size": 8, "num_layers": 5}).eval()
+    assert export(Source(network, network.signature(), "lstm", "classify", "deep"), tmp_path / "deep.onnx").passed
+
+
+class _Lying(nn.Module):
+    def __init__(self, module, change):
+        super().__init__()
+        self.module, self.change = module, change
+
+    def forward(self, **tensors):
+        return self.change(self.module(**tensors))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda o: {k: v for k, v in o.items() if k != "logits"}, "gives nothing as 'logits'"),
+        (lambda o: {**o, "logits": o["logits"].double()}, r"gives \('float64', \(2, 3\)\) as 'logits'"),
+        (lambda o: {**o, "logits": o["logits"][:, :2]}, r"gives \('float32', \(2, 2\)\) as 'logits'"),
+    ],
+)
+def test_a_network_that_is_not_what_its_signature_says(source, tmp_path, change, message):
+    lying = dataclasses.replace(source, module=_Lying(source.module, change))
+    with pytest.raises(ExportError, match=message):
+        export(lying, tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_limits_are_kept_by_the_proof_and_by_the_runtime(source, tmp_path):
+    limited = dataclasses.replace(source.signature, limits={"time": Limit(2, 9), "batch": Limit(1, 3)})
+    report = export(dataclasses.replace(source, signature=limited), tmp_path / "x.onnx")
+    assert {c.case.split()[0] for c in report.comparisons} == {"1×2", "1×6", "1×7", "3×2", "3×6", "3×7"}
+    with pytest.raises(InputError, match=r"has 10 along 'time', but x.onnx takes at most 9"):
+        load(tmp_path / "x.onnx").run(np.zeros((1, 10, 3), np.float32))

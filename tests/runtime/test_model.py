@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from edgeseq_runtime import load
-from edgeseq_runtime.errors import ContractError, InputError, ProviderError, StreamError, UsageError
+from edgeseq_runtime.errors import ContractError, DamagedFileError, InputError, ProviderError, StreamError, UsageError
 from onnx import TensorProto, helper
 
 
@@ -102,10 +102,29 @@ def test_contract(model):
     assert model.sha256 is not None
 
 
-def test_measure_counts_calls(model):
+def test_measure_times_what_was_asked_for(models, monkeypatch):
+    model, shapes = load(models / "lstm.onnx"), set()
+    run = model.run
+    monkeypatch.setattr(model, "run", lambda inputs: (shapes.add(np.shape(inputs)), run(inputs)))
     latency = model.measure(batch=2, time=3, seconds=0.01)
+    assert shapes == {(2, 3, 3)}
     assert latency.calls >= 10
     assert 0 < latency.p50_us <= latency.p99_us <= latency.max_us
+    assert model.measure(stream=True, seconds=0.01).calls >= 10
+
+
+def test_a_pickle_does_not_open_another_file(models, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes((models / "lstm.onnx").read_bytes())
+    pickled = pickle.dumps(load(path))
+    path.write_bytes((models / "bidirectional.onnx").read_bytes())
+    with pytest.raises(DamagedFileError, match="not the file any more"):
+        pickle.loads(pickled)
+
+
+def test_a_scalar_as_the_first_call_is_refused_in_words(models):
+    with pytest.raises(InputError, match=r"'x' has 0 axes"):
+        load(models / "lstm.onnx").run(np.array(1.0, np.float32))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from edgeseq_runtime.errors import MissingPackageError
 
 try:
     import onnxruntime
-except ModuleNotFoundError as error:
-    if error.name != "onnxruntime":
-        raise
+    from onnxruntime.capi import onnxruntime_pybind11_state
+except ImportError as error:
+    problem = "is not installed" if error.name == "onnxruntime" else f"is installed but broken ({error})"
     raise MissingPackageError(
-        "onnxruntime is not installed. Install it with: pip install 'edgeseq-runtime[cpu]' (or [gpu], not both)"
+        f"onnxruntime {problem}. Uninstall what there is of onnxruntime and onnxruntime-gpu, then: "
+        "pip install 'edgeseq-runtime[cpu]' (or [gpu], not both)"
     ) from error
 
-__all__ = ["onnxruntime"]
+__all__ = ["onnxruntime", "onnxruntime_pybind11_state"]

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as _pybind
 
 from edgeseq_runtime._ort import onnxruntime as ort
-from edgeseq_runtime.errors import DamagedFileError, InputError, ProviderError
+from edgeseq_runtime._ort import onnxruntime_pybind11_state as _pybind
+from edgeseq_runtime.errors import ContractError, DamagedFileError, InputError, ProviderError, UsageError
 from edgeseq_runtime.signature import Axis, Signature, Tensor
 
 Array = NDArray[Any]
@@ -18,6 +18,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 )
 
 _OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
+RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
+"""What a run may raise; bound runs tell everything as a RuntimeError."""
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -90,13 +92,26 @@ class Session:
         """`run`, with what onnxruntime refuses told as an InputError."""
         try:
             outputs: list[Array] = self.run(names, feeds)
-        except ORT_ERRORS as error:
+        except RUN_ERRORS as error:
             raise InputError(f"onnxruntime refused the inputs: {error}") from error
         return outputs
 
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> "Binding":
         """Bind arrays (kept alive by the binding) as the inputs and outputs of repeated runs."""
         return Binding(self._session, inputs, outputs)
+
+    def check_signature(self, signature: Signature) -> None:
+        """Raise ContractError where a contract's names, types or ranks are not those of the graph."""
+        declared = self.signature()
+        optional = {node.name for node in self._session.get_overridable_initializers()}
+        for what, given, expected in (
+            ("input", (*signature.inputs, *(s.input_tensor for s in signature.states)), declared.inputs),
+            ("output", (*signature.outputs, *(s.output_tensor for s in signature.states)), declared.outputs),
+        ):
+            here = {t.name: (t.dtype, len(t.axes)) for t in given if t.name not in optional}
+            there = {t.name: (t.dtype, len(t.axes)) for t in expected}
+            if different := sorted(set(here.items()) ^ set(there.items())):
+                raise ContractError(f"the contract and the graph do not agree on {what} '{different[0][0]}'")
 
     def signature(self) -> Signature:
         """What the session declares of a file that carries no contract: types and axes, no states."""
@@ -137,4 +152,6 @@ def _tensor(node: Any) -> Tensor:
         size if isinstance(size, int) else (size or f"{node.name}.{position}")
         for position, size in enumerate(node.shape)
     ]
-    return Tensor(node.name, _DTYPES.get(node.type, node.type), tuple(axes))
+    if node.type not in _DTYPES:
+        raise UsageError(f"'{node.name}' is a {node.type}, which this runtime does not handle")
+    return Tensor(node.name, _DTYPES[node.type], tuple(axes))

@@ -1,0 +1,86 @@
+"""What passes and what does not: bounds, decisions, excuses, and reports that prove nothing."""
+
+import json
+
+import numpy as np
+import pytest
+from edgeseq_runtime.compare import Comparison, ParityReport, bound, compare
+from edgeseq_runtime.signature import Tensor
+
+LOGITS = Tensor("logits", "float32", ("batch", 3), decision="argmax")
+TRUTH = np.array([[1.0, 2.0, 3.0], [5.0, 4.9999, 0.0]])
+
+
+def shifted(row, column, by):
+    actual = TRUTH.copy()
+    actual[row, column] += by
+    return actual
+
+
+@pytest.mark.parametrize(
+    ("actual", "allowed", "differing", "excused", "passed"),
+    [
+        (TRUTH, 1e-9, 0, 0, True),
+        (shifted(0, 2, 0.5), 1.0, 0, 0, True),
+        (shifted(0, 2, 0.5), 0.4, 0, 0, False),
+        (shifted(0, 0, 2.5), 10.0, 1, 1, True),  # within a wide bound, and the margin is too
+        (shifted(1, 1, 2e-4), 3e-4, 1, 1, True),  # undecided: the margin is 1e-4
+        (shifted(0, 0, 2.5), 2.5, 1, 1, True),
+        (shifted(0, 0, 2.5), 1.0, 1, 0, False),
+        (shifted(0, 1, np.nan), 10.0, 1, 1, False),
+        (TRUTH[:1], 10.0, 0, 0, False),
+    ],
+)
+def test_compare(actual, allowed, differing, excused, passed):
+    result = compare("case", LOGITS, "cpu", actual, TRUTH, allowed)
+    assert (result.differing, result.excused, result.passed) == (differing, excused, passed)
+
+
+def test_a_decision_that_differs_is_not_excused_by_a_small_distance_elsewhere():
+    truth = np.array([[1.0, 1.0 + 3e-3]])
+    actual = np.array([[1.0 + 2e-3, 1.0 + 1e-3]])  # each entry moved by 2e-3, the margin is 3e-3
+    result = compare("case", LOGITS, "cpu", actual, truth, 2.5e-3)
+    assert result.max_abs <= result.bound
+    assert (result.differing, result.excused, result.passed) == (1, 0, False)
+
+
+def test_integers_must_be_equal():
+    tokens = Tensor("tokens", "int64", ("batch",))
+    assert compare("case", tokens, "cpu", np.array([1, 2]), np.array([1, 2]), 0.0).passed
+    assert not compare("case", tokens, "cpu", np.array([1, 3]), np.array([1, 2]), 0.0).passed
+
+
+@pytest.mark.parametrize("allowed", [float("inf"), float("nan")])
+def test_a_bound_that_is_no_number_proves_nothing(allowed):
+    assert not compare("case", LOGITS, "cpu", TRUTH, TRUTH, allowed).passed
+
+
+def test_bound_is_the_tolerance_or_four_times_pytorchs_own_error():
+    truth = np.array([3.0, -4.0])
+    assert bound(truth, 0.0, 1e-5) == pytest.approx(1e-5 * 12.5**0.5)
+    assert bound(truth, 1.0, 1e-5) == 4.0
+    assert bound(np.array([1, 2]), 1.0, 1e-5) == 0.0
+    assert np.isnan(bound(truth, float("nan"), 1e-5))
+
+
+def report(*comparisons, problems=()):
+    return ParityReport("a", "b", comparisons, problems)
+
+
+def decided(decisions, excused):
+    return Comparison("case", "logits", "cpu", 0.0, 1.0, 1.0, decisions, excused, excused)
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        (report(decided(1000, 0)), True),
+        (report(), False),
+        (report(decided(10, 0), problems=("blind",)), False),
+        (report(decided(1000, 1)), True),
+        (report(decided(999, 1)), False),  # more than 0.1 % excused
+    ],
+)
+def test_report(given, passed):
+    assert given.passed is passed
+    assert json.loads(json.dumps(given.to_json()))["passed"] is passed
