@@ -8,11 +8,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from edgeseq_runtime import Model, Signature, Tensor
 from edgeseq_runtime.errors import InputError, UsageError
+from edgeseq_runtime.signature import Signature, Tensor
 from numpy.typing import NDArray
 
 from edgeseq.files import csv, jsonl
@@ -20,6 +20,9 @@ from edgeseq.files.answers import Answers
 from edgeseq.files.inputs import read_inputs, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, decode, numbered, opened
 from edgeseq.files.numbers import as_dtype, from_nested
+
+if TYPE_CHECKING:
+    from edgeseq_runtime import Model
 
 Array = NDArray[Any]
 
@@ -99,7 +102,7 @@ def split_steps(arrays: Mapping[str, Array], signature: Signature) -> Iterator[S
 
 
 def follow(
-    model: Model,
+    model: "Model",
     steps: Iterable[Step | BadStep],
     write: Callable[[str], None],
     warn: Callable[[str], None],
@@ -139,7 +142,7 @@ class _Live:
 
     def __init__(
         self,
-        model: Model,
+        model: "Model",
         write: Callable[[str], None],
         warn: Callable[[str], None],
         chunk: int,
@@ -221,7 +224,7 @@ def _values(array: Array, tensor: Tensor) -> Array:
     return array
 
 
-def _width(model: Model, output: str) -> int:
+def _width(model: "Model", output: str) -> int:
     """How many values one answer of an output has, as far as its axes say."""
     tensor = next(t for t in model.signature.outputs if t.name == output)
     return int(np.prod([axis for axis in tensor.axes if isinstance(axis, int)], dtype=int))

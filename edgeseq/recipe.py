@@ -70,10 +70,9 @@ class TrainTable:
 
 @dataclass(frozen=True)
 class ExportTable:
-    """How the trained network is written as ONNX. steps: of an unrolled file."""
+    """How the trained network is written as ONNX."""
 
-    recurrence: Literal["native", "loop", "unroll"] = "native"
-    steps: Count | None = None
+    recurrence: Literal["native"] = "native"
     opset: Count = 18
 
 
@@ -113,7 +112,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; a folder stands for the recipe.toml inside it.
 
     Args:
-        overrides: KEY=VALUE with a dotted key ("train.epochs=5"), the value read as TOML or else as text.
+        overrides: KEY=VALUE with a dotted key ("train.epochs=5"), the value read as TOML or else as text. Other
+            data (data.path, data.source) leaves out what the recipe expects of its own.
 
     Raises:
         MissingFileError: there is no such file. FileError: it is not TOML.
@@ -126,6 +126,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FileError(f"'{file}' is not TOML: {error}") from error
+    if any(override.split("=")[0].strip() in ("data.path", "data.source") for override in overrides):
+        tables.pop("expect", None)  # what the recipe expects, it expects of its own data
     for override in overrides:
         _override(tables, override)
     return _recipe(tables, str(file), file.parent, None if overrides else text)

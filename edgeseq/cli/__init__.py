@@ -3,16 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from edgeseq_runtime.errors import EdgeseqError
-
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program with the given arguments, or the process's own, and exit with its code."""
     try:
-        from edgeseq.cli.app import run
-    except EdgeseqError as error:  # onnxruntime itself is missing
-        print(f"edgeseq: {error}", file=sys.stderr)  # noqa: T201  what prints otherwise could not be imported
-        sys.exit(error.exit_code)
+        from edgeseq.cli.app import run  # half a second; Ctrl-C may come meanwhile
+    except KeyboardInterrupt:
+        sys.exit(130)
     run(arguments)

@@ -1,6 +1,8 @@
 """The program `edgeseq`: its commands, its global options, and where errors become exit codes."""
 
 import errno
+import signal
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -12,11 +14,9 @@ from typer.core import TyperGroup
 
 from edgeseq.cli import bench, doctor, export, inspect, train, verify
 from edgeseq.cli import run as run_command
-from edgeseq.cli.output import abandon_stdout
+from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout
 
 INTERRUPTED = 130
-CLOSED_OUTPUT = 141
-"""What a shell reports of a program that a closed pipe ended."""
 
 
 class Program(TyperGroup):
@@ -89,4 +89,7 @@ app.command("doctor", epilog=examples(*doctor.EXAMPLES))(doctor.doctor)
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program with the given arguments, or the process's own, and exit with its code."""
+    for name in ("SIGTERM", "SIGHUP"):  # what a service manager sends ends a command as Ctrl-C does
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     app(args=list(arguments) if arguments is not None else None, prog_name="edgeseq")

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import edgeseq_runtime
 import typer
-from edgeseq_runtime import Latency, load
 from edgeseq_runtime.errors import BudgetError, UsageError
-from edgeseq_runtime.measure import measure, model_call
+from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.signature import BATCH, TIME
 from rich.console import RenderableType
 
@@ -82,7 +82,7 @@ def bench(
     """
     limits = [parse_budget(text) for text in budget or ()]
     check_report(report)
-    loaded = load(model, provider=provider, threads=threads)
+    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
     sizes = loaded.sizes(batch, time if time is not None or not stream else 1)
     calls = {loaded.name: model_call(loaded, sizes, stream)}
     if against is not None:

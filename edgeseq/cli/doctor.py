@@ -5,8 +5,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
+import edgeseq_runtime
 import typer
-from edgeseq_runtime import load
 from edgeseq_runtime.doctor import Machine, examine
 from edgeseq_runtime.errors import MissingError
 from rich.console import RenderableType
@@ -35,7 +35,7 @@ def doctor(
     packages = {name: _version(name) for name in PACKAGES}
     loaded = None
     if model is not None and not machine.problems:
-        opened = load(model)
+        opened = edgeseq_runtime.load(model)
         loaded = {"file": str(model), "provider": opened.provider.name, "reason": opened.provider.reason}
     value = {**machine.to_json(), "packages": packages, "model": loaded}
     show(value, *_tables(machine, packages, loaded), as_json=as_json)
@@ -59,8 +59,8 @@ def _tables(
         "processors": f"{machine.usable_cpus} of {machine.cpus} usable",
         "python": machine.python,
         "numpy": machine.numpy,
-        "onnxruntime": machine.onnxruntime,
-        "installed as": ", ".join(f"{n} {v}" for n, v in machine.distributions.items()) or "unknown",
+        "onnxruntime": machine.onnxruntime or "not usable",
+        "installed as": ", ".join(f"{n} {v}" for n, v in machine.distributions.items()) or "nothing",
         "execution providers": ", ".join(machine.onnxruntime_providers),
         "usable as --provider": ", ".join(machine.providers),
     }

@@ -24,12 +24,13 @@ def export(
         typer.Option("-o", "--output", metavar="OUT.onnx", help="The file to write; by default beside SOURCE."),
     ] = None,
     recurrence: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="native", help="How recurrences are written: native, one ONNX operator a layer."),
-    ] = "native",
+    ] = None,
     opset: Annotated[
-        int, typer.Option(metavar="N", help="The ONNX opset. 18 opens in onnxruntime 1.15 and newer.")
-    ] = 18,
+        int | None,
+        typer.Option(metavar="N", help="The ONNX opset; by default the recipe's, or 18, which old runtimes open."),
+    ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not prove the file.")] = False,
     report: Report = None,
     as_json: AsJson = False,
@@ -39,21 +40,25 @@ def export(
     The proof runs the file through the runtime at many batch sizes, lengths and chunk sizes, and compares it
     with the network in float64. The file appears only when the proof has passed.
     """
-    if recurrence != "native":
-        raise UsageError(f"recurrence '{recurrence}' cannot be written by this version; choose native")
     if no_verify and report is not None:
         raise UsageError("--report describes the proof, which --no-verify leaves out; drop one of the two")
     check_report(report)
-    target = output or source.with_suffix(".onnx")
+    if output is not None and output.suffix != ".onnx" and not output.is_dir():
+        raise UsageError(f"the output is an ONNX file and ends in .onnx, but '{output}' was given")
     start = perf_counter()
     with needing("export"):
+        from edgeseq_export import DEFAULT_OPSET
         from edgeseq_export import export as export_file
 
         from edgeseq.opening import open_source
     opened = open_source(source)
+    asked = opened.provenance.get("export", {})
+    form = recurrence if recurrence is not None else asked.get("recurrence", "native")
+    version = opset if opset is not None else asked.get("opset", DEFAULT_OPSET)
+    target = output or source.with_suffix(".onnx")
     try:
         with progress_bar() as told:
-            proof = export_file(opened, target, form=recurrence, opset=opset, verify=not no_verify, progress=told)
+            proof = export_file(opened, target, form=form, opset=version, verify=not no_verify, progress=told)
     except ParityError as error:
         write_report(report, error.report.to_json(), report_markdown(error.report))
         show(error.report.to_json(), *report_tables(error.report), as_json=as_json)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import edgeseq_runtime
 import typer
-from edgeseq_runtime import Signature, Tensor, load
-from edgeseq_runtime.signature import signature_to_json
+from edgeseq_runtime.signature import Signature, Tensor, signature_to_json
 from rich.console import RenderableType
 
 from edgeseq.cli.options import AsJson
@@ -32,7 +32,7 @@ def inspect(
 
 
 def _onnx(file: Path) -> dict[str, Any]:
-    model = load(file)
+    model = edgeseq_runtime.load(file)
     contract = model.contract
     return {
         "file": str(file),

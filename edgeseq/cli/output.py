@@ -1,5 +1,6 @@
 """What commands print: one JSON object or tables on stdout, progress on stderr, reports as files."""
 
+import errno
 import json
 import math
 import os
@@ -20,10 +21,20 @@ from rich.text import Text
 VERSION = 1
 """Of the JSON that commands print; it grows when a key changes its meaning or goes."""
 
+CLOSED_OUTPUT = 141
+"""The exit code where the reader of standard output has gone: what a shell reports of a closed pipe."""
+
 PIPED_WIDTH = 120
 """Columns of a table that does not go to a terminal."""
 
 Told = Callable[[int, int, str], None]
+
+
+class _Console(Console):
+    """A console that lets a closed pipe be an error: rich would exit with 1, which means that a check failed."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def show(value: Mapping[str, Any], *parts: RenderableType, as_json: bool) -> None:
@@ -31,7 +42,7 @@ def show(value: Mapping[str, Any], *parts: RenderableType, as_json: bool) -> Non
     if as_json:
         typer.echo(to_json(value))
         return
-    console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+    console = _Console() if sys.stdout.isatty() else _Console(width=PIPED_WIDTH)
     for part in parts:
         console.print(part, highlight=False, markup=False)
 
@@ -46,7 +57,7 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
     result = Table(title=_text(title), title_justify="left")
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
-        result.add_column(Text(column), justify="right" if numeric else "left")
+        result.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         result.add_row(*map(Text, row))
     return result
@@ -55,6 +66,8 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
 def pairs(title: str | None, values: Mapping[str, object]) -> Table:
     """A table of names and values; values that are None are left out."""
     result = Table(title=_text(title), title_justify="left", show_header=False)
+    result.add_column()
+    result.add_column(overflow="fold")
     for name, value in values.items():
         if value is not None:
             result.add_row(Text(name), Text(str(value)))

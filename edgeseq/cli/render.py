@@ -9,16 +9,15 @@ from edgeseq.cli.output import markdown_table, table
 
 SHOWN_FAILURES = 20
 
-COLUMNS = ("output", "provider", "cases", "difference", "allowed", "worst share", "verdict")
+COLUMNS = ("output", "provider", "cases", "difference", "allowed", "share", "verdict")
 FAILURE_COLUMNS = ("case", "output", "provider", "difference", "allowed", "decisions that differ")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All cases of one output on one provider.
+    """All cases of one output on one provider, and of them the one that came closest to what is allowed.
 
-    max_abs: the largest difference; bound: what was allowed in that case.
-    ratio: the largest share of what was allowed, in any case.
+    max_abs, bound: its difference and what was allowed; ratio: the one as a share of the other.
     """
 
     output: str
@@ -82,10 +81,9 @@ def report_markdown(report: ParityReport) -> str:
 
 
 def _summary(output: str, provider: str, group: list[Comparison]) -> Summary:
-    largest = max(group, key=lambda c: c.max_abs)
-    ratio = max(_ratio(c) for c in group)
+    worst = max(group, key=_ratio)
     passed = all(c.passed for c in group)
-    return Summary(output, provider, len(group), largest.max_abs, largest.bound, ratio, passed)
+    return Summary(output, provider, len(group), worst.max_abs, worst.bound, _ratio(worst), passed)
 
 
 def _ratio(comparison: Comparison) -> float:

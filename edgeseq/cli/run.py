@@ -4,22 +4,26 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Annotated, Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
+import edgeseq_runtime
 import numpy as np
 import typer
-from edgeseq_runtime import Model, Signature, load
 from edgeseq_runtime.atomic import check_writable, replacing
 from edgeseq_runtime.errors import InputError, UsageError
-from edgeseq_runtime.signature import BATCH
+from edgeseq_runtime.signature import BATCH, Signature
 from numpy.typing import NDArray
 
 from edgeseq import live
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
-from edgeseq.cli.output import abandon_stdout, progress_bar, show, table
+from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, progress_bar, show, table
 from edgeseq.files import Answers, Results, Sequences, read_inputs, write_results
-from edgeseq.files.inputs import suffix_of
+from edgeseq.files.inputs import split_name, suffix_of
 from edgeseq.files.lines import STANDARD
+
+if TYPE_CHECKING:
+    from edgeseq_runtime import Model
 
 EXAMPLES = (
     "edgeseq run lstm.onnx --input sample.npz -o answers.csv",
@@ -75,7 +79,7 @@ def run(
     if chunk > 1 and not stream:
         raise UsageError("--chunk is for --stream; whole sequences need none")
     given = inputs or [_standard_input()]
-    loaded = load(model, provider=provider, threads=threads)
+    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
     if stream:
         _stream(loaded, given, output, chunk, as_json)
     else:
@@ -88,10 +92,11 @@ def _standard_input() -> str:
     return STANDARD
 
 
-def _whole(model: Model, given: Sequence[str], output: str | None, as_json: bool) -> None:
+def _whole(model: "Model", given: Sequence[str], output: str | None, as_json: bool) -> None:
     to_file = output if output not in (None, STANDARD) else None
     if to_file is not None:
         suffix_of(to_file)
+        refuse_own_input(to_file, given)
         check_writable(to_file)  # before the work and not after it
     sequences = read_inputs(given, model.signature)
     results = Results(
@@ -109,7 +114,15 @@ def _whole(model: Model, given: Sequence[str], output: str | None, as_json: bool
     show(value, f"answers of {count} sequences written to {to_file}", as_json=as_json)
 
 
-def _run_in_batches(model: Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def refuse_own_input(output: str, given: Sequence[str]) -> None:
+    """Raise UsageError where the answers would take the place of the data."""
+    target = Path(output).resolve()
+    for item in given:
+        if Path(split_name(item)[1]).resolve() == target:
+            raise UsageError(f"'{output}' is the input; give another file for the answers")
+
+
+def _run_in_batches(model: "Model", arrays: Mapping[str, Array]) -> dict[str, Array]:
     parts = list(_batches(model.signature, arrays))
     if len(parts) == 1:
         return model.run(parts[0])
@@ -139,7 +152,7 @@ def _lengths(signature: Signature, sequences: Sequences) -> Array | None:
     return next((sequences.arrays[t.name] for t in signature.inputs if t.of and t.name in sequences.arrays), None)
 
 
-def _print(model: Model, results: Results, as_json: bool) -> None:
+def _print(model: "Model", results: Results, as_json: bool) -> None:
     if as_json:
         show({"model": model.name, "results": list(results.records())}, as_json=True)
     elif sys.stdout.isatty():
@@ -149,17 +162,19 @@ def _print(model: Model, results: Results, as_json: bool) -> None:
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
 
 
-def _stream(model: Model, given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:
+def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:
     with ExitStack() as stack:
         write: Callable[[str], None] = partial(_write_line, sys.stdout)
         if output not in (None, STANDARD):
             as_json = _stream_format(str(output)) or as_json
+            refuse_own_input(str(output), given)
             file = stack.enter_context(stack.enter_context(replacing(str(output))).open("w", encoding="utf-8"))
             write = partial(_write_line, file)
         steps = live.open_steps(given, model.signature)
         tally = live.follow(model, steps, write, _warn, chunk=chunk, as_json=as_json)
     if tally.closed:
         abandon_stdout()
+        raise typer.Exit(CLOSED_OUTPUT)
     if tally.bad:
         raise InputError(f"{tally.bad} of {tally.bad + tally.steps} lines could not be used")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeseq_runtime import load
+import edgeseq_runtime
 from edgeseq_runtime.measure import Call, model_call, whole_inputs
 
 from edgeseq.cli.output import needing
@@ -13,7 +13,7 @@ from edgeseq.cli.output import needing
 def reference_call(path: Path, sizes: Mapping[str, int], stream: bool, provider: str, threads: int) -> Call:
     """The same call of another ONNX file, or of a checkpoint in PyTorch, eager, with its states carried."""
     if path.suffix.lower() == ".onnx":
-        return model_call(load(path, provider=provider, threads=threads), sizes, stream)
+        return model_call(edgeseq_runtime.load(path, provider=provider, threads=threads), sizes, stream)
     return _torch_call(path, sizes, stream, threads)
 
 

@@ -58,7 +58,11 @@ def train(
     target = output or Path("out") / loaded.folder.resolve().name
     with needing("train"):
         from edgeseq.training import train as train_recipe
-    result = train_recipe(loaded, target, device=device, progress=sys.stderr.isatty())
+    try:
+        result = train_recipe(loaded, target, device=device, progress=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        typer.echo("edgeseq: the same command goes on where this one stopped", err=True)
+        raise
     value = {
         "checkpoint": str(result.checkpoint_path),
         "seconds": round(result.seconds, 1),
@@ -67,10 +71,24 @@ def train(
         "passed": result.passed,
     }
     figures = {f"{part} {name}": f"{figure:.4g}" for part, name, figure in _figures(dict(result.metrics))}
-    about = {"checkpoint": result.checkpoint_path, "took": f"{result.seconds:.1f} s", **figures}
+    resumed = f"after epoch {result.resumed_epochs}" if result.resumed_epochs is not None else None
+    about = {
+        "data": _told(result.metrics["data"]),
+        "checkpoint": result.checkpoint_path,
+        "resumed": resumed,
+        "took": f"{result.seconds:.1f} s",
+        **figures,
+    }
     show(value, pairs(None, about), as_json=as_json)
     if not result.passed:
         raise CheckFailedError("; ".join(result.shortfalls))
+
+
+def _told(data: dict[str, Any]) -> str:
+    """What the data asks for, and how many sequences there are in each part."""
+    what = f"{data['outputs']} classes" if data["task"] == "classify" else f"forecast of {data['outputs']}"
+    each = "every step" if data["stepwise"] else "each sequence"
+    return f"{what}, for {each}; {data['training']} + {data['validation']} + {data['test']} sequences"
 
 
 def _figures(metrics: dict[str, Any]) -> list[tuple[str, str, float]]:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
+import edgeseq_runtime
 import typer
-from edgeseq_runtime import ParityReport, load
+from edgeseq_runtime.compare import ParityReport
 from edgeseq_runtime.errors import ParityError
 
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Report
@@ -39,7 +40,7 @@ def verify(
     """
     check_report(report)
     if reference is None:
-        result = load(model, provider=provider).verify()
+        result = edgeseq_runtime.load(model, provider=provider).verify()
     else:
         result = _prove(model, reference, provider)
     write_report(report, result.to_json(), report_markdown(result))
@@ -54,7 +55,7 @@ def _prove(model: Path, reference: Path, provider: str) -> ParityReport:
         from edgeseq_export import verify as prove
 
         from edgeseq.opening import open_source
-    load(model, provider=provider)  # a file or provider that is not there is told before PyTorch starts
+    edgeseq_runtime.load(model, provider=provider)  # a file or provider that is not there is told before PyTorch starts
     providers = None if provider == "auto" else [provider]
     with progress_bar() as told:
         return prove(model, open_source(reference), providers=providers, progress=told)

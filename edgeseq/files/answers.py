@@ -1,10 +1,12 @@
 """What a user reads of a model's outputs: label and probability, or values where it does not classify."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from edgeseq_runtime import Model
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgeseq_runtime import Model
 
 Array = NDArray[Any]
 
@@ -18,7 +20,7 @@ class Answers:
     stepwise: whether there is one answer a step.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: "Model") -> None:
         outputs = {t.name: t for t in model.signature.outputs}
         contract = model.contract
         self._classifies = contract is not None and contract.task == "classify" and PROBABILITIES in outputs

@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def _provenance(recipe: Recipe, parts: Parts) -> dict[str, Any]:
         "recipe": named.text or named.to_toml(),
         "data": {"name": parts.about.name, "sha256": parts.about.sha256},
         "seed": recipe.train.seed,
+        "export": asdict(recipe.export),
     }
 
 

@@ -72,6 +72,7 @@ def train(recipe: Recipe, output_dir: str | Path, *, device: str = "auto", progr
     metrics = {
         "test": evaluate(network, parts.test),
         **found,
+        "data": _counts(parts),
         "parameters": sum(p.numel() for p in network.parameters()),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -115,6 +116,17 @@ class _Run:
         plan = Fit(REFIT, table, together, None, self.device, self.progress)
         fit(plan, network, self.file, found, resume=self.resumed is not None and self.resumed.phase == REFIT)
         return network
+
+
+def _counts(parts: Parts) -> dict[str, Any]:
+    """What is asked, and of how many sequences."""
+    data = parts.train
+    return {
+        "task": data.task,
+        "outputs": len(data.labels) if data.labels is not None else data.y.shape[-1],
+        "stepwise": data.stepwise,
+        **{"training": len(data), "validation": len(parts.validation), "test": len(parts.test)},
+    }
 
 
 def _check_expectations(recipe: Recipe, data: Dataset) -> None:

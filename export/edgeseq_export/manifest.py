@@ -23,15 +23,21 @@ GOLDEN_BYTES = 64 * 1024
 """The test vectors take at most this much of the file."""
 
 
-def make_contract(source: Source, form: str, opset: int) -> Contract:
-    """The contract of an export of `source`."""
+def make_contract(source: Source, form: str, opset: int, proven: bool) -> Contract:
+    """The contract of an export of `source`. proven: whether the file appears only after its proof."""
     return Contract(
         signature=source.signature,
         family=source.family,
         task=source.task,
         recurrence={"form": form},
         labels=source.labels,
-        provenance={**source.provenance, "edgeseq": __version__, "torch": torch.__version__, "opset": opset},
+        provenance={
+            **source.provenance,
+            "edgeseq": __version__,
+            "torch": torch.__version__,
+            "opset": opset,
+            "proven": proven,
+        },
     )
 
 

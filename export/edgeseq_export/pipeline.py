@@ -50,7 +50,7 @@ def export(
     """
     check_writable(path)
     progress(0, 1, "tracing")
-    content = convert(source, form=form, opset=opset)
+    content = convert(source, form=form, opset=opset, proven=verify)
     report = None
     if verify:
         report = prove(content, source, progress=progress)
@@ -62,15 +62,15 @@ def export(
     return report
 
 
-def convert(source: Source, *, form: str = "native", opset: int = DEFAULT_OPSET) -> bytes:
-    """The finished file's bytes, not yet proven. Raises ExportError."""
+def convert(source: Source, *, form: str = "native", opset: int = DEFAULT_OPSET, proven: bool = False) -> bytes:
+    """The finished file's bytes. proven: whether they will be, before anybody sees them. Raises ExportError."""
     if form not in FORMS:
         raise ExportError(f"recurrence '{form}' cannot be written; choose {' or '.join(FORMS)}")
     check_source(source)
     model = trace(native_form(source.module), source.signature, opset)
     for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name)):
         model = rewrite(model).model
-    contract = manifest.make_contract(source, form, opset)
+    contract = manifest.make_contract(source, form, opset, proven)
     return manifest.write(model, contract, manifest.make_golden(source, contract.tolerance), source.initial)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeseq_runtime._ort.session import available_providers, onnxruntime_version
-from edgeseq_runtime.providers import BOTH_INSTALLED, installed_onnxruntimes, present
+from edgeseq_runtime.distributions import BOTH_INSTALLED, installed_onnxruntimes
+from edgeseq_runtime.errors import MissingPackageError
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Machine:
     platform: str
     python: str
     numpy: str
-    onnxruntime: str
+    onnxruntime: str | None
     distributions: Mapping[str, str]
     onnxruntime_providers: tuple[str, ...]
     providers: tuple[str, ...]
@@ -39,18 +39,29 @@ class Machine:
 
 
 def examine() -> Machine:
-    """Look at this machine and this process. Nothing is loaded or changed."""
+    """Look at this machine and this process. Nothing is changed; an onnxruntime that is missing is a problem."""
     distributions = installed_onnxruntimes()
+    problems = [BOTH_INSTALLED] if len(distributions) > 1 else []
+    version: str | None = None
+    available: tuple[str, ...] = ()
+    usable: tuple[str, ...] = ()
+    try:
+        from edgeseq_runtime import providers
+        from edgeseq_runtime._ort import session
+    except MissingPackageError as error:
+        problems.append(str(error))
+    else:
+        version, available, usable = session.onnxruntime_version(), session.available_providers(), providers.present()
     cpus = os.cpu_count() or 1
     return Machine(
         platform=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         numpy=np.__version__,
-        onnxruntime=onnxruntime_version(),
+        onnxruntime=version,
         distributions=distributions,
-        onnxruntime_providers=available_providers(),
-        providers=present(),
+        onnxruntime_providers=available,
+        providers=usable,
         cpus=cpus,
         usable_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cpus,
-        problems=(BOTH_INSTALLED,) if len(distributions) > 1 else (),
+        problems=tuple(problems),
     )

@@ -181,7 +181,8 @@ def check_range(tensor: Tensor, array: Array) -> None:
     if array.min() < low or array.max() >= high:
         place = tuple(int(i) for i in np.argwhere((array < low) | (array >= high))[0])
         raise InputError(
-            f"input '{tensor.name}' has {array[place]} at {place}, but its values go from {low} to {high - 1}"
+            f"input '{tensor.name}' has {array[place]}{f' at {place}' if place else ''}, but its values go from {low} "
+            f"to {high - 1}"
         )
 
 

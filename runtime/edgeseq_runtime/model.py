@@ -172,4 +172,6 @@ def _read(path: str | os.PathLike[str]) -> tuple[str, bytes]:
         raise FileError(f"cannot read '{file!s}': {getattr(error, 'strerror', None) or error}") from error
     if not content:
         raise DamagedFileError(f"'{file}' is empty; an ONNX file is expected")
+    if content.startswith(b"PK"):
+        raise DamagedFileError(f"'{file!s}' is a checkpoint or another archive, not an ONNX file; export it first")
     return os.path.basename(file), content

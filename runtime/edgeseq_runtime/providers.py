@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgeseq_runtime._ort.session import available_providers
+from edgeseq_runtime.distributions import BOTH_INSTALLED, installed_onnxruntimes
 from edgeseq_runtime.errors import ProviderError, UsageError
 
 ProviderName = Literal["auto", "cpu", "cuda"]
@@ -51,26 +52,6 @@ def choose(asked: str) -> Provider:
 def present() -> tuple[str, ...]:
     """The short names of the providers in this onnxruntime."""
     return tuple(name for name, full in _ONNXRUNTIME_NAMES.items() if full in available_providers())
-
-
-def installed_onnxruntimes() -> dict[str, str]:
-    """The installed distributions that bring the import package onnxruntime, with their versions."""
-    from importlib import metadata  # half of what importing this package would cost, and rarely needed
-
-    found = {}
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-BOTH_INSTALLED = (
-    "onnxruntime and onnxruntime-gpu are both installed; they overwrite each other's files, and one provider is lost. "
-    "Uninstall both, then install one: pip uninstall -y onnxruntime onnxruntime-gpu && "
-    "pip install 'edgeseq-runtime[gpu]'"
-)
 
 
 def _why_missing(asked: str) -> str:

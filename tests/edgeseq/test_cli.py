@@ -61,6 +61,11 @@ def program(code: str) -> subprocess.CompletedProcess[str]:
         ("run {m}/gru.onnx --input {m}/x.csv", 2, "has 3 columns, but 'x' takes 2"),
         ("export {m}/none.pt", 2, "none.pt'"),
         ("export {m}/lstm.pt -o {m}", 2, "is a folder"),
+        ("export {m}/lstm.pt -o {m}/lstm.pt", 2, "ends in .onnx, but '.*lstm.pt' was given"),
+        ("export .", 2, "is a folder"),
+        ("run {m}/lstm.onnx --input {m}/x.csv -o {m}/x.csv", 2, "is the input"),
+        ("run {m}/lstm.pt --input {m}/x.csv", 2, "not an ONNX file; export it first"),
+        ("export {m}/lstm.pt --opset 0", 2, "opset 0 cannot be written"),
         ("export {m}/lstm.pt --recurrence loop", 2, "recurrence 'loop' cannot be written"),
         ("export {m}/lstm.pt --no-verify --report {m}/r.md", 2, "--no-verify leaves out"),
         ("export {m}/lstm.pt --report {m}/r.txt", 2, "ends in .json or .md"),
@@ -429,3 +434,25 @@ def test_the_reference_page_is_what_help_says() -> None:
     command = [sys.executable, str(ROOT / "docs" / "generate_cli.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stdout
+
+
+def test_a_file_says_whether_it_was_proven(models: Path, tmp_path: Path) -> None:
+    for flags, proven in ((["--no-verify"], False), ([], True)):
+        run("export", models / "gru.pt", "-o", tmp_path / "gru.onnx", *flags)
+        value = json.loads(run("inspect", tmp_path / "gru.onnx", "--json").stdout)
+        assert value["provenance"]["proven"] is proven
+
+
+def test_tables_fit_eighty_columns(models: Path) -> None:
+    result = run("verify", models / "lstm.onnx")
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
+
+
+def test_without_onnxruntime_help_and_doctor_still_speak() -> None:
+    for command, code in (("--help", 0), ("--version", 0), ("doctor", 3), ("run x.onnx --input x.csv", 3)):
+        result = program(
+            f"import sys; sys.modules['onnxruntime'] = None\nfrom edgeseq.cli import main; main({command.split()!r})"
+        )
+        assert result.returncode == code, result.stderr
+        assert "Traceback" not in result.stderr
+        assert code == 0 or "pip install 'edgeseq-runtime[cpu]'" in result.stderr

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
     [
         ("edgeseq_runtime", ["torch", "onnx", "typer", "rich", "edgeseq", "edgeseq_export"]),
         ("edgeseq", ["torch", "onnx", "onnxruntime", "typer"]),
-        ("edgeseq.cli", ["torch", "onnx", "onnxruntime", "numpy", "pytorch_lightning"]),
+        ("edgeseq.cli", ["torch", "onnx", "onnxruntime", "pytorch_lightning"]),
         ("edgeseq.live", ["torch", "onnx"]),
         ("edgeseq_export", ["typer", "rich", "edgeseq", "pytorch_lightning"]),
     ],
