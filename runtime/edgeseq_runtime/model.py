@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.session import Session
-from edgeseq_runtime.compare import ParityReport
 from edgeseq_runtime.contract import CONTRACT_KEY, GOLDEN_KEY, INITIAL_KEY, PRODUCER, Contract
 from edgeseq_runtime.errors import (
     ContractError,
@@ -18,11 +17,14 @@ from edgeseq_runtime.errors import (
     UsageError,
 )
 from edgeseq_runtime.feed import Feed, Inputs
-from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.providers import Provider, choose
 from edgeseq_runtime.seal import check_seal, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.stream import Stream
+
+if TYPE_CHECKING:
+    from edgeseq_runtime.compare import ParityReport
+    from edgeseq_runtime.measure import Latency
 
 Array = NDArray[Any]
 ModelFile = str | os.PathLike[str] | bytes
@@ -93,7 +95,7 @@ class Model:
         """
         return Stream(self, self._session, self._feed, batch, allow_nonfinite)
 
-    def verify(self) -> ParityReport:
+    def verify(self) -> "ParityReport":
         """Run the test vectors stored in the file, and compare with PyTorch's answers.
 
         Raises:
@@ -111,11 +113,13 @@ class Model:
 
     def measure(
         self, batch: int | None = None, time: int | None = None, *, stream: bool = False, seconds: float = 1.0
-    ) -> Latency:
+    ) -> "Latency":
         """The latency of `run`, or with `stream` of one stream call, on random inputs.
 
         batch, time: the contract's typical sizes unless given; a stream call has one step (`Stream.step`).
         """
+        from edgeseq_runtime.measure import measure, model_call  # not needed to run
+
         sizes = self.sizes(batch, 1 if stream and time is None else time)
         return measure({"": model_call(self, sizes, stream)}, seconds)[""]
 

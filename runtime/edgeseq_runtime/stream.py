@@ -63,17 +63,10 @@ class _InputBuffer:
 
     def __init__(self, buffer: Array, batch: int, quick: bool) -> None:
         self.dtype = buffer.dtype
-        self._sum = partial(buffer.reshape(-1).dot, np.ones(buffer.size, buffer.dtype))
+        self.total = partial(buffer.reshape(-1).dot, np.ones(buffer.size, buffer.dtype))
         frame = buffer.reshape(batch, *buffer.shape[2:])
         self.single = frame.reshape(frame.shape[1:]) if batch == 1 else None
         self.views = {view.shape: view for view in (frame, self.single) if quick and view is not None}
-
-    def is_finite(self) -> bool:
-        """Whether the sum of the values is: quick, and false for a few huge finite values too."""
-        try:
-            return isfinite(self._sum())
-        except (FloatingPointError, RuntimeWarning):  # where the caller has made numpy's warnings errors
-            return False
 
 
 class Stream:
@@ -128,8 +121,13 @@ class Stream:
         ):  # the short way; _place would do the same
             view[...] = frame
             outputs = slot.single if view is entry.single else slot.outputs
-            if self._watched and not entry.is_finite():
-                _refuse_nonfinite(self._name, frame)
+            if self._watched:
+                try:
+                    finite = isfinite(entry.total())  # quick, and false for a few huge finite values too
+                except (FloatingPointError, RuntimeWarning):  # where the caller has made numpy's warnings errors
+                    finite = False
+                if not finite:
+                    _refuse_nonfinite(self._name, frame)
         else:
             outputs = slot.single if self._place(frame) else slot.outputs
         if out is not None:
