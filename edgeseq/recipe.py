@@ -70,9 +70,10 @@ class TrainTable:
 
 @dataclass(frozen=True)
 class ExportTable:
-    """How the trained network is written as ONNX."""
+    """How the trained network is written as ONNX. steps: of the unroll form; the median length where left out."""
 
-    recurrence: Literal["native"] = "native"
+    recurrence: Literal["native", "loop", "unroll"] = "native"
+    steps: Count | None = None
     opset: Count = 18
 
 

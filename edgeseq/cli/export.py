@@ -13,6 +13,7 @@ from edgeseq.cli.render import report_markdown, report_tables
 
 EXAMPLES = (
     "edgeseq export models/lstm-vowels/lstm.pt -o out/lstm.onnx",
+    "edgeseq export lstm.pt --recurrence unroll --steps 32 -o lstm32.onnx",
     "edgeseq export lstm.pt --report proof.md",
 )
 
@@ -25,7 +26,14 @@ def export(
     ] = None,
     recurrence: Annotated[
         str | None,
-        typer.Option(metavar="native", help="How recurrences are written: native, one ONNX operator a layer."),
+        typer.Option(
+            metavar="native|loop|unroll",
+            help="How recurrences are written: one ONNX operator a layer, a Scan, or copies of the step.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With unroll: how many copies; by default the recipe's, or the median length."),
     ] = None,
     opset: Annotated[
         int | None,
@@ -54,11 +62,15 @@ def export(
     opened = open_source(source)
     asked = opened.provenance.get("export", {})
     form = recurrence if recurrence is not None else asked.get("recurrence", "native")
+    if steps is None and recurrence is None:
+        steps = asked.get("steps")
     version = opset if opset is not None else asked.get("opset", DEFAULT_OPSET)
     target = output or source.with_suffix(".onnx")
     try:
         with progress_bar() as told:
-            proof = export_file(opened, target, form=form, opset=version, verify=not no_verify, progress=told)
+            proof = export_file(
+                opened, target, form=form, steps=steps, opset=version, verify=not no_verify, progress=told
+            )
     except ParityError as error:
         write_report(report, error.report.to_json(), report_markdown(error.report))
         show(error.report.to_json(), *report_tables(error.report), as_json=as_json)

@@ -50,10 +50,13 @@ class Case:
         return {**sizes, BATCH: self.batch, TIME: self.time}
 
 
-def cases(signature: Signature) -> tuple[Case, ...]:
-    """The default grid of a signature: whole runs first, then, where it streams, chunked ones."""
+def cases(signature: Signature, steps: int | None = None) -> tuple[Case, ...]:
+    """The default grid of a signature: whole runs first, then, where it streams, chunked ones.
+
+    steps: the length of an unrolled file, which is then among the times.
+    """
     typical = signature.typical.get(TIME, 20)
-    times = sorted({*SHORT_TIMES, typical, longer(typical)})
+    times = sorted({*SHORT_TIMES, typical, steps or typical, longer(max(typical, steps or 0))})
     ragged = (False, True) if any(t.of for t in signature.inputs) else (False,)
     random_states = (False, True) if signature.states else (False,)
     whole = [

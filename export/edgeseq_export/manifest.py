@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import onnx
@@ -10,7 +11,7 @@ import torch
 from edgeseq_runtime import __version__, golden
 from edgeseq_runtime.contract import CONTRACT_KEY, GOLDEN_KEY, INITIAL_KEY, PRODUCER, Contract
 from edgeseq_runtime.seal import seal
-from edgeseq_runtime.signature import TIME
+from edgeseq_runtime.signature import TIME, Limit
 from numpy.typing import NDArray
 
 from edgeseq_export.grid import Case
@@ -23,13 +24,16 @@ GOLDEN_BYTES = 64 * 1024
 """The test vectors take at most this much of the file."""
 
 
-def make_contract(source: Source, form: str, opset: int, proven: bool) -> Contract:
+def make_contract(source: Source, form: str, steps: int | None, opset: int, proven: bool) -> Contract:
     """The contract of an export of `source`. proven: whether the file appears only after its proof."""
+    signature = source.signature
+    if steps is not None and not signature.streamable:
+        signature = replace(signature, limits={**signature.limits, TIME: Limit(1, steps)})
     return Contract(
-        signature=source.signature,
+        signature=signature,
         family=source.family,
         task=source.task,
-        recurrence={"form": form},
+        recurrence={"form": form} if steps is None else {"form": form, "steps": steps},
         labels=source.labels,
         provenance={
             **source.provenance,
@@ -41,11 +45,12 @@ def make_contract(source: Source, form: str, opset: int, proven: bool) -> Contra
     )
 
 
-def make_golden(source: Source, tolerance: float) -> str:
+def make_golden(source: Source, contract: Contract) -> str:
     """Test vectors for the device: as many of three small cases as fit into GOLDEN_BYTES, always at least one."""
-    reference = Reference(source.module, tolerance)
-    signature = source.signature
-    time = min(signature.typical.get(TIME, 20), 24)
+    reference = Reference(source.module, contract.tolerance)
+    signature = contract.signature
+    most = signature.limits[TIME].max if TIME in signature.limits else None
+    time = min(signature.typical.get(TIME, 20), 24, most or 24)
     step_bytes = sum(4 * math.prod(t.shape(Case(1, 1).sizes(signature))) for t in signature.inputs)
     time = max(1, min(time, GOLDEN_BYTES // 4 // step_bytes))  # a quarter for the inputs of the first case
     ragged = any(t.of for t in signature.inputs)

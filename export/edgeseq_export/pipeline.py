@@ -2,23 +2,25 @@
 
 import os
 
+import onnx_ir as ir
 import torch
 from edgeseq_runtime import golden, load
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.compare import Comparison, ParityReport
 from edgeseq_runtime.errors import ContractError, ExportError, ParityError
-from edgeseq_runtime.signature import check_signature
+from edgeseq_runtime.signature import TIME, check_signature
 
 from edgeseq_export import manifest
 from edgeseq_export.grid import Case
-from edgeseq_export.passes import Anonymous, LearnedStates
+from edgeseq_export.passes import Anonymous, FixedTime, LearnedStates, Scan, Unroll
+from edgeseq_export.passes.placeholders import body_name, placeholders
 from edgeseq_export.source import Progress, Source, silent
-from edgeseq_export.swap import native_form
-from edgeseq_export.trace import trace
+from edgeseq_export.swap import native_form, stepped_form
+from edgeseq_export.trace import trace, trace_step
 from edgeseq_export.verify import verify as prove
 
-FORMS = ("native",)
-"""The forms a recurrence can be written in."""
+FORMS = ("native", "loop", "unroll")
+"""The forms a recurrence can be written in: one operator a layer, an ONNX Scan, or N copies of the step."""
 
 DEFAULT_OPSET = 18
 
@@ -28,6 +30,7 @@ def export(
     path: str | os.PathLike[str],
     *,
     form: str = "native",
+    steps: int | None = None,
     opset: int = DEFAULT_OPSET,
     verify: bool = True,
     progress: Progress = silent,
@@ -37,6 +40,7 @@ def export(
     Args:
         path: the file; it appears only when the proof passed, an older one stays until then.
         form: how recurrences are written, one of FORMS.
+        steps: of the unroll form: how many copies of the step; the typical length where it is None.
         opset: the ONNX opset.
         verify: run the proof. Without it the file is only opened once by the runtime.
         progress: told after each step.
@@ -50,7 +54,7 @@ def export(
     """
     check_writable(path)
     progress(0, 1, "tracing")
-    content = convert(source, form=form, opset=opset, proven=verify)
+    content = convert(source, form=form, steps=steps, opset=opset, proven=verify)
     report = None
     if verify:
         report = prove(content, source, progress=progress)
@@ -62,16 +66,55 @@ def export(
     return report
 
 
-def convert(source: Source, *, form: str = "native", opset: int = DEFAULT_OPSET, proven: bool = False) -> bytes:
+def convert(
+    source: Source,
+    *,
+    form: str = "native",
+    steps: int | None = None,
+    opset: int = DEFAULT_OPSET,
+    proven: bool = False,
+) -> bytes:
     """The finished file's bytes. proven: whether they will be, before anybody sees them. Raises ExportError."""
-    if form not in FORMS:
-        raise ExportError(f"recurrence '{form}' cannot be written; choose {' or '.join(FORMS)}")
+    steps = _check_form(source, form, steps)
     check_source(source)
-    model = trace(native_form(source.module), source.signature, opset)
+    model = _native(source, opset) if form == "native" else _stepped(source, steps, opset)
     for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name)):
         model = rewrite(model).model
-    contract = manifest.make_contract(source, form, opset, proven)
-    return manifest.write(model, contract, manifest.make_golden(source, contract.tolerance), source.initial)
+    contract = manifest.make_contract(source, form, steps, opset, proven)
+    return manifest.write(model, contract, manifest.make_golden(source, contract), source.initial)
+
+
+def _native(source: Source, opset: int) -> ir.Model:
+    return trace(native_form(source.module), source.signature, opset)
+
+
+def _stepped(source: Source, steps: int | None, opset: int) -> ir.Model:
+    """Trace with placeholders, trace each step by itself, and write loops, or copies where `steps` is given."""
+    module, bodies = stepped_form(source.module)
+    model = trace(module, source.signature, opset)
+    graphs = {name: trace_step(bodies.by_name[name], opset) for name in map(body_name, placeholders(model.graph))}
+    if steps is None:
+        return Scan(graphs)(model).model
+    return FixedTime(source.signature, steps)(Unroll(graphs, steps)(model).model).model
+
+
+def _check_form(source: Source, form: str, steps: int | None) -> int | None:
+    """How many copies of the step are written, None where the form has none. Raises ExportError."""
+    if form not in FORMS:
+        raise ExportError(f"recurrence '{form}' cannot be written; choose {', '.join(FORMS)}")
+    if form != "unroll":
+        if steps is not None:
+            raise ExportError(f"steps are of the unroll form; '{form}' takes sequences of any length")
+        return None
+    if not any(t.of for t in source.signature.inputs):
+        raise ExportError(
+            f"{source.name} takes no lengths, so an unrolled file could not take a shorter sequence. Train it with "
+            "ragged = true, or choose loop"
+        )
+    steps = steps if steps is not None else source.signature.typical.get(TIME, 20)
+    if steps < 2:
+        raise ExportError(f"{steps} steps were asked for, but an unrolled file has at least 2")
+    return steps
 
 
 def check_source(source: Source) -> None:

@@ -3,18 +3,35 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import onnx_ir as ir
 import torch
 from edgeseq_runtime.draw import draw_inputs, draw_states
 from edgeseq_runtime.errors import ExportError
-from edgeseq_runtime.signature import Axis, Signature
+from edgeseq_runtime.signature import BATCH, Axis, Signature
 from torch import Tensor, nn
+
+from edgeseq_export.ops.stepped import Body
 
 OPSETS = range(18, 24)
 """The opsets that can be written; 18 opens on every onnxruntime since 1.15."""
+
+
+_EXAMPLE_BATCH = 3  # never 1, which the tracer would freeze
+
+
+class _Variadic(nn.Module):
+    """A step whose tensors come as one list, as the tracer wants free axes to be named."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = self.network(*tensors)
+        return outputs
 
 
 class _Positional(nn.Module):
@@ -38,15 +55,41 @@ def trace(module: nn.Module, signature: Signature, opset: int) -> ir.Model:
     """
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}")
+    names = (signature.input_names, signature.output_names)
+    model = _traced(_Positional(module, signature), _example(signature), _dynamic_axes(signature), names, opset)
+    _check_axes(model, signature)
+    return model
+
+
+def trace_step(body: Body, opset: int) -> ir.Graph:
+    """Trace one step of a recurrence by itself: states and per-step inputs in, next states and outputs out.
+
+    Raises:
+        ExportError: the tracer cannot follow it.
+    """
+    example = body.example(_EXAMPLE_BATCH)
+    inputs = tuple(f"in{i}" for i in range(len(example)))
+    outputs = tuple(f"out{i}" for i in range(len(body.step(*example))))
+    axes = tuple({0: BATCH} for _ in example)
+    return _traced(_Variadic(body.step), example, axes, (inputs, outputs), opset).graph
+
+
+def _traced(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    axes: tuple[dict[int, str], ...],
+    names: tuple[Sequence[str], Sequence[str]],
+    opset: int,
+) -> ir.Model:
     with _quiet():
         try:
             program = torch.onnx.export(
-                _Positional(module, signature).eval(),
-                _example(signature),
+                module.eval(),
+                example,
                 dynamo=True,
-                dynamic_shapes=(_dynamic_axes(signature),),
-                input_names=list(signature.input_names),
-                output_names=list(signature.output_names),
+                dynamic_shapes=(axes,),
+                input_names=list(names[0]),
+                output_names=list(names[1]),
                 opset_version=opset,
                 external_data=False,
                 verbose=False,
@@ -56,7 +99,6 @@ def trace(module: nn.Module, signature: Signature, opset: int) -> ir.Model:
     if program is None:
         raise ExportError("the tracer gave no program")
     model: ir.Model = program.model
-    _check_axes(model, signature)
     return model
 
 

@@ -21,6 +21,9 @@ from edgeseq_export.source import Progress, Source, silent
 
 Array = NDArray[Any]
 
+DEFAULT_TOLERANCE = 1e-5
+"""Relative to an output's root mean square, where a file has no contract to say it."""
+
 MOVES = 100.0
 """Between two inputs an output must move by this many times its bound, or comparing it would prove nothing."""
 
@@ -49,17 +52,19 @@ def verify(
     content = file if isinstance(file, bytes) else None
     models = list(_load_each(file, providers))
     _check_same_network(models[0], source.signature, source.name)
-    tolerance = models[0].contract.tolerance if models[0].contract else 1e-5
-    reference = Reference(source.module, tolerance)
-    plan = cases(source.signature)
+    contract = models[0].contract
+    reference = Reference(source.module, contract.tolerance if contract else DEFAULT_TOLERANCE)
+    plan = cases(contract.signature, contract.steps) if contract else cases(source.signature)
     comparisons: list[Comparison] = []
     for number, case in enumerate(plan):
         comparisons += compare_case(case, number, models, source, reference)
         progress(number + 1, len(plan) + 1, f"{case.name}")
-    problems = [*_motionless(source, reference)]
+    problems = [*_motionless(plan, source.signature, reference)]
     if all(c.passed for c in comparisons):
         changed = mutant(content if content is not None else Path(str(file)).read_bytes())
-        if changed is not None and _passes(load(changed.content, provider=models[0].provider.name), source, reference):
+        if changed is not None and _passes(
+            load(changed.content, provider=models[0].provider.name), plan, source, reference
+        ):
             problems.append(
                 f"a copy with the weight '{changed.weight}' changed by 1 % passes too: the proof is blind to it"
             )
@@ -121,11 +126,10 @@ def _chunks(model: Model, inputs: Mapping[str, Array], chunk: int) -> dict[str, 
     return {**whole, **{s.output: after[s.input] for s in signature.states}}
 
 
-def _motionless(source: Source, reference: Reference) -> Iterator[str]:
+def _motionless(plan: Sequence[Case], signature: Signature, reference: Reference) -> Iterator[str]:
     """Outputs that stay where they are whatever comes in."""
-    signature = source.signature
-    plan = [case for case in cases(signature) if case.chunk is None and case.batch > 1 and not case.ragged]
-    answers = [[reference(case.inputs(signature, seed)) for seed in (1001, 2002)] for case in plan]
+    several = [case for case in plan if case.chunk is None and case.batch > 1 and not case.ragged]
+    answers = [[reference(case.inputs(signature, seed)) for seed in (1001, 2002)] for case in several]
     for tensor in signature.outputs:
         moves = [(_distance(one[tensor.name], other[tensor.name]), one[tensor.name].bound) for one, other in answers]
         moved, allowed = max(moves, key=lambda move: move[0] - MOVES * move[1])
@@ -141,11 +145,11 @@ def _distance(one: Truth, other: Truth) -> float:
     return float(np.max(np.abs(one.values.astype(np.float64) - other.values), initial=0.0))
 
 
-def _passes(model: Model, source: Source, reference: Reference) -> bool:
+def _passes(model: Model, plan: Sequence[Case], source: Source, reference: Reference) -> bool:
     """Whether every case passes; stops at the first that does not."""
     return all(
         comparison.passed
-        for number, case in enumerate(cases(source.signature))
+        for number, case in enumerate(plan)
         for comparison in compare_case(case, number, [model], source, reference)
     )
 

@@ -37,6 +37,12 @@ class Contract:
     tolerance: float = 1e-5
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def steps(self) -> int | None:
+        """How long an unrolled file's time axis is; None where it is free."""
+        steps = self.recurrence.get("steps")
+        return None if steps is None else int(steps)
+
     def to_json(self) -> str:
         """The contract as one line of JSON."""
         return json.dumps(

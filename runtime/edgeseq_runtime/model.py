@@ -21,6 +21,7 @@ from edgeseq_runtime.providers import Provider, choose
 from edgeseq_runtime.seal import check_seal, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.stream import Stream
+from edgeseq_runtime.unrolled import Unrolled
 
 if TYPE_CHECKING:
     from edgeseq_runtime.compare import ParityReport
@@ -63,6 +64,8 @@ class Model:
         self._session = Session(content, self.name, self.provider.onnxruntime_list, threads)
         self.contract: Contract | None = self._read_contract()
         self.signature: Signature = self.contract.signature if self.contract else self._session.signature()
+        steps = self.contract.steps if self.contract else None
+        self._runner = self._session if steps is None else Unrolled(self._session, self.signature, steps)
         self._feed = Feed(self.name, self.signature, self._learned_states())
         self._outputs = tuple(t.name for t in self.signature.outputs)
 
@@ -82,7 +85,7 @@ class Model:
         """
         feeds = self._feed.complete(inputs)
         names = self.signature.output_names if states else self._outputs
-        return dict(zip(names, self._session.run_checked(names, feeds), strict=True))
+        return dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
 
     def stream(self, batch: int = 1, *, allow_nonfinite: bool = False) -> Stream:
         """A stream of `batch` sequences that are stepped together, with the states carried.
@@ -93,7 +96,7 @@ class Model:
         Raises:
             StreamError: the model cannot be streamed, with the reason.
         """
-        return Stream(self, self._session, self._feed, batch, allow_nonfinite)
+        return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)
 
     def verify(self) -> "ParityReport":
         """Run the test vectors stored in the file, and compare with PyTorch's answers.

@@ -14,6 +14,7 @@ from edgeseq_runtime._ort.session import RUN_ERRORS, Session
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
 from edgeseq_runtime.signature import BATCH, TIME, Signature
+from edgeseq_runtime.unrolled import Unrolled
 
 if TYPE_CHECKING:
     from edgeseq_runtime.model import Model
@@ -38,13 +39,12 @@ class _Direction:
         self,
         session: Session,
         signature: Signature,
+        sizes: Mapping[str, int],
         inputs: dict[str, Array],
         states: dict[str, Array],
         write: dict[str, Array],
     ) -> None:
         self.states = states
-        batch = next(iter(inputs.values())).shape[0]
-        sizes = {BATCH: batch, TIME: 1}
         buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.outputs}
         states_out = {s.output: write[s.input] for s in signature.states}
         self._binding = session.bind({**inputs, **states}, {**buffers, **states_out})  # it keeps the buffers alive
@@ -52,20 +52,21 @@ class _Direction:
         self.outputs = [
             (t.name, buffers[t.name][:, 0] if t.kind == "step" else buffers[t.name]) for t in signature.outputs
         ]
-        self.single = [(name, array.reshape(array.shape[1:])) for name, array in self.outputs] if batch == 1 else []
+        self.single = (
+            [(name, array.reshape(array.shape[1:])) for name, array in self.outputs] if sizes[BATCH] == 1 else []
+        )
 
 
 class _InputBuffer:
-    """The bound buffer of a stream's first input, seen in each shape a frame may have.
+    """Where a stream's first input lies, (batch, …), seen in each shape a frame may have.
 
     quick: whether a frame's type and shape are all there is to check; otherwise there are no views.
     """
 
-    def __init__(self, buffer: Array, batch: int, quick: bool) -> None:
-        self.dtype = buffer.dtype
-        self.total = partial(buffer.reshape(-1).dot, np.ones(buffer.size, buffer.dtype))
-        frame = buffer.reshape(batch, *buffer.shape[2:])
-        self.single = frame.reshape(frame.shape[1:]) if batch == 1 else None
+    def __init__(self, frame: Array, quick: bool) -> None:
+        self.dtype = frame.dtype
+        self.total = partial(frame.reshape(-1).dot, np.ones(frame.size, frame.dtype))
+        self.single = frame.reshape(frame.shape[1:]) if len(frame) == 1 else None
         self.views = {view.shape: view for view in (frame, self.single) if quick and view is not None}
 
 
@@ -75,29 +76,39 @@ class Stream:
     Made by `Model.stream`. A step reads one buffer of states and writes another; the two change places.
     """
 
-    def __init__(self, model: "Model", session: Session, feed: Feed, batch: int, allow_nonfinite: bool) -> None:
+    def __init__(
+        self,
+        model: "Model",
+        session: Session,
+        runner: Session | Unrolled,
+        feed: Feed,
+        batch: int,
+        allow_nonfinite: bool,
+    ) -> None:
         signature = model.signature
         if not signature.streamable:
             reason = signature.reason or "the file has no contract that says what is carried from step to step"
             raise StreamError(f"{model.name} cannot be streamed: {reason}. Use run on whole sequences")
         if batch < 1:
             raise StreamError(f"a stream of batch {batch} was asked for, but at least 1 is needed")
-        self._model, self._session, self._feed, self._signature = model, session, feed, signature
+        self._model, self._runner, self._feed, self._signature = model, runner, feed, signature
         self.batch = batch
         self._allow_nonfinite = allow_nonfinite
-        sizes = {BATCH: batch, TIME: 1}
-        self._frames = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is None}
+        steps = model.contract.steps if model.contract else None
+        sizes = {BATCH: batch, TIME: steps or 1}  # an unrolled file takes its first step, and holds the rest
+        buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is None}
+        self._frames = {name: buffer[:, 0] for name, buffer in buffers.items()}
         lengths = {t.name: np.ones(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is not None}
-        inputs = {**self._frames, **lengths}
+        inputs = {**buffers, **lengths}
         here, there = ({n: a.copy() for n, a in feed.initial_states(batch).items()} for _ in range(2))
-        self._slot = _Direction(session, signature, inputs, here, there)
-        self._slot.other = _Direction(session, signature, inputs, there, here)
+        self._slot = _Direction(session, signature, sizes, inputs, here, there)
+        self._slot.other = _Direction(session, signature, sizes, inputs, there, here)
         self._slot.other.other = self._slot
         self._tensors = {t.name: t for t in signature.inputs}
-        self._name, buffer = next(iter(self._frames.items()))
-        quick = len(self._frames) == 1 and self._tensors[self._name].range is None
-        self._entry = _InputBuffer(buffer, batch, quick)
-        self._watched = not allow_nonfinite and np.issubdtype(buffer.dtype, np.floating)
+        self._name, frame = next(iter(self._frames.items()))
+        quick = len(self._frames) == 1 and self._tensors[self._name].range is None and frame.flags.c_contiguous
+        self._entry = _InputBuffer(frame, quick)
+        self._watched = not allow_nonfinite and np.issubdtype(frame.dtype, np.floating)
 
     def step(self, frame: Inputs, out: dict[str, Array] | None = None) -> dict[str, Array]:
         """Take one step.
@@ -170,7 +181,7 @@ class Stream:
             for name in self._frames:
                 _refuse_nonfinite(name, feeds[name])
         names = self._signature.output_names
-        outputs = dict(zip(names, self._session.run_checked(names, feeds), strict=True))
+        outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
         for state in self._signature.states:
             self._slot.states[state.input][...] = outputs.pop(state.output)
         return outputs
@@ -233,7 +244,7 @@ class Stream:
 
     def _is_single(self, name: str, array: Array) -> bool:
         """Whether a frame comes without a batch axis; InputError where its shape is neither."""
-        shape = (self.batch, *self._frames[name].shape[2:])
+        shape = self._frames[name].shape
         if array.shape == shape:
             return False
         if self.batch == 1 and array.shape == shape[1:]:
@@ -243,20 +254,20 @@ class Stream:
     def _is_empty(self, given: Mapping[str, Array]) -> bool:
         """Whether a chunk has no steps. Raises InputError where its batch or its features do not fit."""
         empty = False
-        for name, buffer in self._frames.items():
+        for name, frame in self._frames.items():
             array = given.get(name)
-            if array is None or array.ndim != buffer.ndim:
+            if array is None or array.ndim != frame.ndim + 1:
                 return False  # what is wrong with it is told where all inputs are checked
             if array.shape[0] != self.batch:
                 raise InputError(f"'{name}' has {array.shape[0]} rows, but this stream has {self.batch}")
             empty = TIME in self._tensors[name].axes and array.shape[self._tensors[name].axes.index(TIME)] == 0
-            if empty and array.shape[2:] != buffer.shape[2:]:
+            if empty and array.shape[2:] != frame.shape[1:]:
                 raise self._wrong_frame(name, array.shape)
         return empty
 
     def _wrong_frame(self, name: str, shape: tuple[int, ...]) -> InputError:
         tensor = self._tensors[name]
-        expected = (self.batch, *self._frames[name].shape[2:])
+        expected = self._frames[name].shape
         return InputError(
             f"a frame of '{name}' has shape {shape}, but this stream takes {expected}"
             + (f" or {expected[1:]}" if self.batch == 1 else "")
