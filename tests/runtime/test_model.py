@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 import pytest
 from edgeseq_runtime import load
+from edgeseq_runtime._ort.session import Session, available_providers
 from edgeseq_runtime.errors import ContractError, DamagedFileError, InputError, ProviderError, StreamError, UsageError
+from edgeseq_runtime.seal import seal
 from onnx import TensorProto, helper
 
 
@@ -182,3 +184,38 @@ def test_golden_vectors_pass(models):
 def test_ir_version_opens_on_old_runtimes(models):
     model = onnx.load(models / "lstm.onnx")
     assert (model.ir_version, model.opset_import[0].version) == (8, 18)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_come_up_is_an_error_and_not_the_cpu(models):
+    content = (models / "lstm.onnx").read_bytes()
+    wanted = [("CUDAExecutionProvider", {}), ("CPUExecutionProvider", {})]
+    if "CUDAExecutionProvider" in available_providers():
+        wanted[0] = ("NoSuchExecutionProvider", {})
+    with pytest.raises(ProviderError, match=r"was asked for, but onnxruntime fell back to CPUExecutionProvider"):
+        Session(content, "x", wanted, threads=1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_those_asked_for_and_do_not_spin(models, threads):
+    options = load(models / "lstm.onnx", threads=threads)._session._session.get_session_options()
+    assert options.intra_op_num_threads == threads
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_contract_that_does_not_fit_its_graph_is_refused(models):
+    model = onnx.load(models / "lstm.onnx")
+    for old, new, message in (
+        ('"logits"', '"logit"', "do not agree on output"),
+        ('"int64"', '"int32"', "do not agree on input 'lengths'"),
+        ('"int64"', '"int63"', "has the type 'int63'; known are float32"),
+        ('"h0_next"', '"c0_next"', "the name 'c0_next' stands twice"),
+        ('[1, "batch", 8]', '[1, "rows", 8]', "'batch' once, and numbers are needed"),
+    ):
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        for prop in changed.metadata_props:
+            if prop.key == "edgeseq.contract":
+                prop.value = prop.value.replace(old, new, 1)
+        with pytest.raises(ContractError, match=message):
+            load(seal(changed.SerializeToString()))

@@ -1,10 +1,14 @@
-"""What the scan and the unroll pass share: finding placeholders, and lifting a step's weights into the main graph."""
+"""What the scan and the unroll pass share: every placeholder gives way to nodes written from its traced step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgeseq_export.ops.stepped import DOMAIN, PLACEHOLDER
+
+Written = tuple[Sequence[ir.Node], Sequence[ir.Value]]
+Writer = Callable[[ir.Node, ir.Graph, str], Written]
+"""From a placeholder, the graph of its step and the step's name: the new nodes, and the values of its outputs."""
 
 
 def placeholders(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -22,12 +26,19 @@ def is_backward(node: ir.Node) -> bool:
     return node.attributes["backward"].as_int() == 1
 
 
-def lift_weights(body: ir.Graph, prefix: str, graph: ir.Graph) -> None:
-    """Make the initialisers of a step those of the main graph, once, under names that begin with the prefix."""
-    for name in list(body.initializers):
-        value = body.initializers.pop(name)
-        value.name = f"{prefix}.{name}"
-        graph.register_initializer(value)
+def replace_placeholders(model: ir.Model, bodies: Mapping[str, ir.Graph], write: Writer) -> ir.passes.PassResult:
+    """Put what `write` gives in the place of every placeholder; the steps' weights go into the main graph, once."""
+    graph, found = model.graph, False
+    for node in placeholders(graph):
+        found = True
+        name = body_name(node)
+        _lift_weights(bodies[name], name, graph)
+        nodes, outputs = write(node, bodies[name], name)
+        ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, list(node.outputs), outputs)
+    if found:
+        forget_shapes(graph)
+        graph.opset_imports.pop(DOMAIN, None)
+    return ir.passes.PassResult(model, found)
 
 
 def forget_shapes(graph: ir.Graph) -> None:
@@ -36,3 +47,10 @@ def forget_shapes(graph: ir.Graph) -> None:
         for value in node.outputs:
             if not value.is_graph_output():
                 value.shape = None
+
+
+def _lift_weights(body: ir.Graph, prefix: str, graph: ir.Graph) -> None:
+    for name in list(body.initializers):
+        value = body.initializers.pop(name)
+        value.name = f"{prefix}.{name}"
+        graph.register_initializer(value)

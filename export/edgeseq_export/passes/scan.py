@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from edgeseq_export.ops.stepped import DOMAIN
-from edgeseq_export.passes.placeholders import body_name, forget_shapes, is_backward, lift_weights, placeholders
+from edgeseq_export.passes.placeholders import Written, forget_shapes, is_backward, replace_placeholders
 
 
 class Scan(ir.passes.InPlacePass):
@@ -23,21 +22,13 @@ class Scan(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite in place."""
-        found = False
-        for node in placeholders(model.graph):
-            found = True
-            name = body_name(node)
-            body = self._bodies[name]
-            lift_weights(body, name, model.graph)
-            _prepare(body, name)
-            scan = _scan(node, body)
-            ir.convenience.replace_nodes_and_values(
-                model.graph, node, [node], [scan], list(node.outputs), list(scan.outputs)
-            )
-        if found:
-            forget_shapes(model.graph)
-            model.graph.opset_imports.pop(DOMAIN, None)
-        return ir.passes.PassResult(model, found)
+        return replace_placeholders(model, self._bodies, _write)
+
+
+def _write(node: ir.Node, body: ir.Graph, name: str) -> Written:
+    _prepare(body, name)
+    scan = _scan(node, body)
+    return [scan], scan.outputs
 
 
 def _scan(node: ir.Node, body: ir.Graph) -> ir.Node:

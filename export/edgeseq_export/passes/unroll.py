@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeseq_export.ops.stepped import DOMAIN
-from edgeseq_export.passes.placeholders import body_name, forget_shapes, is_backward, lift_weights, placeholders
+from edgeseq_export.passes.placeholders import Written, is_backward, replace_placeholders
 
 _TIME_FIRST = [1, 0, 2]
 
@@ -29,18 +28,10 @@ class Unroll(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite in place."""
-        found = False
-        for node in placeholders(model.graph):
-            found = True
-            name = body_name(node)
-            body = self._bodies[name]
-            lift_weights(body, name, model.graph)
-            nodes, outputs = _Copies(model.graph, node, body, name, self._steps).write()
-            ir.convenience.replace_nodes_and_values(model.graph, node, [node], nodes, list(node.outputs), outputs)
-        if found:
-            forget_shapes(model.graph)
-            model.graph.opset_imports.pop(DOMAIN, None)
-        return ir.passes.PassResult(model, found)
+        steps = self._steps
+        return replace_placeholders(
+            model, self._bodies, lambda node, body, name: _Copies(model.graph, node, body, name, steps).write()
+        )
 
 
 class _Copies:
@@ -51,7 +42,7 @@ class _Copies:
         self._name, self._steps = name, steps
         self._nodes: list[ir.Node] = []
 
-    def write(self) -> tuple[list[ir.Node], list[ir.Value]]:
+    def write(self) -> Written:
         """The nodes, and the values that take the place of the placeholder's outputs."""
         states = len(self._node.outputs) - 1
         current: list[ir.Value | None] = list(self._node.inputs[:states])
