@@ -62,7 +62,7 @@ def export(
     opened = open_source(source)
     asked = opened.provenance.get("export", {})
     form = recurrence if recurrence is not None else asked.get("recurrence", "native")
-    if steps is None and recurrence is None:
+    if steps is None and form == "unroll":
         steps = asked.get("steps")
     version = opset if opset is not None else asked.get("opset", DEFAULT_OPSET)
     target = output or source.with_suffix(".onnx")

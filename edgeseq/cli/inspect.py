@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import edgeseq_runtime
 import typer
+from edgeseq_runtime.contract import Contract
 from edgeseq_runtime.signature import Signature, Tensor, signature_to_json
 from rich.console import RenderableType
 
@@ -42,12 +43,17 @@ def _onnx(file: Path) -> dict[str, Any]:
         "family": contract.family if contract else None,
         "task": contract.task if contract else None,
         "signature": model.signature,
-        "recurrence": contract.recurrence.get("form") if contract else None,
+        "recurrence": _form(contract) if contract else None,
         "tolerance": contract.tolerance if contract else None,
         "labels": contract.labels if contract else None,
         "metrics": None,
         "provenance": contract.provenance if contract else {},
     }
+
+
+def _form(contract: Contract) -> str:
+    steps = f", {contract.steps} steps" if contract.steps is not None else ""
+    return f"{contract.recurrence.get('form')}{steps}"
 
 
 def _checkpoint(file: Path) -> dict[str, Any]:

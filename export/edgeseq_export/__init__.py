@@ -6,8 +6,9 @@
 True
 """
 
+from edgeseq_export.ops import recur
 from edgeseq_export.pipeline import DEFAULT_OPSET, FORMS, convert, export
 from edgeseq_export.source import Progress, Source
 from edgeseq_export.verify import verify
 
-__all__ = ["DEFAULT_OPSET", "FORMS", "Progress", "Source", "convert", "export", "verify"]
+__all__ = ["DEFAULT_OPSET", "FORMS", "Progress", "Source", "convert", "export", "recur", "verify"]

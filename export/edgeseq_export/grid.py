@@ -53,15 +53,15 @@ class Case:
 def cases(signature: Signature, steps: int | None = None) -> tuple[Case, ...]:
     """The default grid of a signature: whole runs first, then, where it streams, chunked ones.
 
-    steps: the length of an unrolled file, which is then among the times.
+    steps: the length of an unrolled file; it is then among the times, and so is what needs three chunks.
     """
     typical = signature.typical.get(TIME, 20)
-    times = sorted({*SHORT_TIMES, typical, steps or typical, longer(max(typical, steps or 0))})
+    times = {*SHORT_TIMES, typical, longer(typical)} | ({steps, 2 * steps + 1} if steps is not None else set())
     ragged = (False, True) if any(t.of for t in signature.inputs) else (False,)
     random_states = (False, True) if signature.states else (False,)
     whole = [
         Case(batch, time, is_ragged, is_random)
-        for batch, time, is_ragged, is_random in product(BATCHES, times, ragged, random_states)
+        for batch, time, is_ragged, is_random in product(BATCHES, sorted(times), ragged, random_states)
         if time > 1 or not is_ragged  # a sequence of one step has one length
     ]
     return tuple(case for case in (*whole, *_chunked(signature, typical)) if _within(case, signature))

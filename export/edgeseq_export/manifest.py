@@ -28,7 +28,10 @@ def make_contract(source: Source, form: str, steps: int | None, opset: int, prov
     """The contract of an export of `source`. proven: whether the file appears only after its proof."""
     signature = source.signature
     if steps is not None and not signature.streamable:
-        signature = replace(signature, limits={**signature.limits, TIME: Limit(1, steps)})
+        limit = signature.limits.get(TIME, Limit())
+        most = steps if limit.max is None else min(limit.max, steps)
+        typical = {**signature.typical, TIME: min(signature.typical.get(TIME, steps), most)}
+        signature = replace(signature, limits={**signature.limits, TIME: Limit(limit.min, most)}, typical=typical)
     return Contract(
         signature=signature,
         family=source.family,
@@ -54,7 +57,11 @@ def make_golden(source: Source, contract: Contract) -> str:
     step_bytes = sum(4 * math.prod(t.shape(Case(1, 1).sizes(signature))) for t in signature.inputs)
     time = max(1, min(time, GOLDEN_BYTES // 4 // step_bytes))  # a quarter for the inputs of the first case
     ragged = any(t.of for t in signature.inputs)
-    wanted = [Case(1, time), Case(2, time, ragged=ragged), Case(1, 3, random_states=bool(signature.states))]
+    wanted = [
+        Case(1, time),
+        Case(2, time, ragged=ragged),
+        Case(1, min(3, most or 3), random_states=bool(signature.states)),
+    ]
     kept: list[golden.GoldenCase] = []
     packed = ""
     for seed, case in enumerate(wanted):

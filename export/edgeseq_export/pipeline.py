@@ -1,6 +1,7 @@
 """export(): trace, rewrite, describe, prove, and only then put the file in its place."""
 
 import os
+from collections.abc import Callable
 
 import onnx_ir as ir
 import torch
@@ -8,14 +9,17 @@ from edgeseq_runtime import golden, load
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.compare import Comparison, ParityReport
 from edgeseq_runtime.errors import ContractError, ExportError, ParityError
-from edgeseq_runtime.signature import TIME, check_signature
+from edgeseq_runtime.signature import TIME, Limit, check_signature
+from torch import nn
 
 from edgeseq_export import manifest
 from edgeseq_export.grid import Case
+from edgeseq_export.ops import NativeLayer, RecurrentLayer, SteppedLayer
+from edgeseq_export.ops.recurrence import recording
 from edgeseq_export.passes import Anonymous, FixedTime, LearnedStates, Scan, Unroll
 from edgeseq_export.passes.placeholders import body_name, placeholders
 from edgeseq_export.source import Progress, Source, silent
-from edgeseq_export.swap import native_form, stepped_form
+from edgeseq_export.swap import exchanged
 from edgeseq_export.trace import trace, trace_step
 from edgeseq_export.verify import verify as prove
 
@@ -77,22 +81,19 @@ def convert(
     """The finished file's bytes. proven: whether they will be, before anybody sees them. Raises ExportError."""
     steps = _check_form(source, form, steps)
     check_source(source)
-    model = _native(source, opset) if form == "native" else _stepped(source, steps, opset)
+    model = _model(source, NativeLayer if form == "native" else SteppedLayer, steps, opset)
     for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name)):
         model = rewrite(model).model
     contract = manifest.make_contract(source, form, steps, opset, proven)
     return manifest.write(model, contract, manifest.make_golden(source, contract), source.initial)
 
 
-def _native(source: Source, opset: int) -> ir.Model:
-    return trace(native_form(source.module), source.signature, opset)
-
-
-def _stepped(source: Source, steps: int | None, opset: int) -> ir.Model:
+def _model(source: Source, layer: Callable[[RecurrentLayer], nn.Module], steps: int | None, opset: int) -> ir.Model:
     """Trace with placeholders, trace each step by itself, and write loops, or copies where `steps` is given."""
-    module, bodies = stepped_form(source.module)
-    model = trace(module, source.signature, opset)
-    graphs = {name: trace_step(bodies.by_name[name], opset) for name in map(body_name, placeholders(model.graph))}
+    with recording() as bodies:
+        model = trace(exchanged(source.module, layer), source.signature, opset)
+    names = dict.fromkeys(map(body_name, placeholders(model.graph)))
+    graphs = {name: trace_step(bodies.by_name[name], opset) for name in names}
     if steps is None:
         return Scan(graphs)(model).model
     return FixedTime(source.signature, steps)(Unroll(graphs, steps)(model).model).model
@@ -112,8 +113,9 @@ def _check_form(source: Source, form: str, steps: int | None) -> int | None:
             "ragged = true, or choose loop"
         )
     steps = steps if steps is not None else source.signature.typical.get(TIME, 20)
-    if steps < 2:
-        raise ExportError(f"{steps} steps were asked for, but an unrolled file has at least 2")
+    least = source.signature.limits.get(TIME, Limit()).min
+    if steps < least:
+        raise ExportError(f"{steps} steps were asked for, but {source.name} takes sequences of at least {least}")
     return steps
 
 

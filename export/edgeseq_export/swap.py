@@ -5,25 +5,18 @@ from collections.abc import Callable
 
 from torch import nn
 
-from edgeseq_export.ops import NativeLayer, RecurrentLayer
-from edgeseq_export.ops.stepped import Bodies, SteppedLayer
+from edgeseq_export.ops import RecurrentLayer
 
 
-def native_form(module: nn.Module) -> nn.Module:
-    """A copy of `module` in eval mode in which every RecurrentLayer is one native ONNX operator, wherever it sits."""
-    return _exchanged(module, NativeLayer)
+def exchanged(module: nn.Module, form: Callable[[RecurrentLayer], nn.Module]) -> nn.Module:
+    """A copy of `module` in eval mode in which every RecurrentLayer is exchanged, wherever it sits and however often.
 
-
-def stepped_form(module: nn.Module) -> tuple[nn.Module, Bodies]:
-    """A copy in eval mode in which every RecurrentLayer is a placeholder for its step, and the steps."""
-    bodies = Bodies()
-    return _exchanged(module, lambda layer: SteppedLayer(layer, bodies)), bodies
-
-
-def _exchanged(module: nn.Module, form: Callable[[RecurrentLayer], nn.Module]) -> nn.Module:
+    form: NativeLayer (one operator) or SteppedLayer (a step that is repeated).
+    """
     copied = copy.deepcopy(module).eval()
+    forms: dict[int, nn.Module] = {}
     for parent in list(copied.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in parent._modules.items():  # named_children leaves out a layer's second name
             if isinstance(child, RecurrentLayer):
-                setattr(parent, name, form(child))
+                setattr(parent, name, forms.setdefault(id(child), form(child)))
     return copied.requires_grad_(False)

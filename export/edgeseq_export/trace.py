@@ -13,7 +13,7 @@ from edgeseq_runtime.errors import ExportError
 from edgeseq_runtime.signature import BATCH, Axis, Signature
 from torch import Tensor, nn
 
-from edgeseq_export.ops.stepped import Body
+from edgeseq_export.ops.recurrence import Body
 
 OPSETS = range(18, 24)
 """The opsets that can be written; 18 opens on every onnxruntime since 1.15."""

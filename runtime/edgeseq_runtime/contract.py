@@ -40,8 +40,8 @@ class Contract:
     @property
     def steps(self) -> int | None:
         """How long an unrolled file's time axis is; None where it is free."""
-        steps = self.recurrence.get("steps")
-        return None if steps is None else int(steps)
+        steps: int | None = self.recurrence.get("steps")
+        return steps
 
     def to_json(self) -> str:
         """The contract as one line of JSON."""
@@ -76,6 +76,10 @@ class Contract:
                 "Upgrade edgeseq-runtime, or export with an older edgeseq"
             )
         signature = signature_from_json(value)
+        recurrence = value.get("recurrence", {})
+        steps = recurrence.get("steps") if isinstance(recurrence, dict) else ""
+        if steps is not None and (type(steps) is not int or steps < 1):
+            raise ContractError(f"the contract's recurrence is {recurrence!r}, but steps are a number from 1")
         try:
             labels = value.get("labels")
             return Contract(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.session import Session
-from edgeseq_runtime.signature import TIME, Signature
+from edgeseq_runtime.signature import BATCH, TIME, Signature, Tensor
 
 Array = NDArray[Any]
 
@@ -16,7 +16,8 @@ class Unrolled:
     """A session of an unrolled file, called like one that takes any length.
 
     After a row's end the file holds its state, so what is padded changes nothing, and the states after one chunk
-    start the next. Sequences longer than a file that cannot stream allows are refused before, by its limits.
+    start the next; a row that ended in an earlier chunk is sent as length 0. Sequences longer than a file that cannot
+    stream allows are refused before, by its limits.
 
     Args:
         steps: how long the file's time axis is.
@@ -40,9 +41,26 @@ class Unrolled:
             outputs = self._chunk({**feeds, **states}, start)
             states = {s.input: outputs[s.output] for s in self._signature.states}
             pieces.append(outputs)
-        stepwise = {t.name for t in self._signature.outputs if t.kind == "step"}
-        joined = {name: np.concatenate([piece[name] for piece in pieces], 1)[:, :time] for name in stepwise}
+        ends = self._ends(feeds)
+        joined = {t.name: self._joined(t, pieces, time, ends) for t in self._signature.outputs}
         return [joined[name] if name in joined else pieces[-1][name] for name in names]
+
+    def _joined(self, tensor: Tensor, pieces: Sequence[Mapping[str, Array]], time: int, ends: Array | None) -> Array:
+        """One output of the whole sequence: all steps of all chunks, or for each row that of the chunk it ended in."""
+        parts = [piece[tensor.name] for piece in pieces]
+        if tensor.kind == "step":
+            axis = tensor.axes.index(TIME)
+            whole = np.concatenate(parts, axis)
+            return np.ascontiguousarray(whole[(slice(None),) * axis + (slice(time),)])
+        if ends is None or BATCH not in tensor.axes:
+            return parts[-1]
+        rows = np.moveaxis(np.stack(parts), 1 + tensor.axes.index(BATCH), 1)[ends, np.arange(len(ends))]
+        return np.moveaxis(rows, 0, tensor.axes.index(BATCH))
+
+    def _ends(self, feeds: Mapping[str, Array]) -> Array | None:
+        """In which chunk each row ends, int64 (batch,)."""
+        lengths = next((feeds[t.name] for t in self._signature.inputs if t.of is not None), None)
+        return None if lengths is None else (lengths - 1) // self._steps
 
     def _chunk(self, feeds: Mapping[str, Array], start: int) -> dict[str, Array]:
         """All outputs of the steps from `start` on, as many as the file has; a row that has ended has length 0."""

@@ -19,6 +19,7 @@ from edgeseq_runtime.errors import UsageError
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from edgeseq import checkpoint
 from edgeseq.cli import doctor
 from edgeseq.cli.app import app
 from edgeseq.cli.bench import parse_budget
@@ -462,3 +463,18 @@ def test_without_onnxruntime_help_and_doctor_still_speak() -> None:
         assert result.returncode == code, result.stderr
         assert "Traceback" not in result.stderr
         assert code == 0 or "pip install 'edgeseq-runtime[cpu]'" in result.stderr
+
+
+def test_export_takes_form_and_steps_from_the_recipe_unless_told_otherwise(models: Path, tmp_path: Path) -> None:
+    loaded = checkpoint.load(models / "lstm.pt")
+    asked = {"export": {"recurrence": "unroll", "steps": 4, "opset": 20}}
+    checkpoint.save(tmp_path / "x.pt", loaded.module, {}, asked)
+    for flags, form in (
+        ([], "unroll, 4 steps"),
+        (["--recurrence", "unroll"], "unroll, 4 steps"),
+        (["--steps", "3"], "unroll, 3 steps"),
+        (["--recurrence", "native"], "native"),
+    ):
+        assert run("export", tmp_path / "x.pt", "--no-verify", *flags).exit_code == 0
+        value = json.loads(run("inspect", tmp_path / "x.onnx", "--json").stdout)
+        assert (value["recurrence"], value["provenance"]["opset"]) == (form, 20)

@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edgeseq_export import Source, convert, export
+from edgeseq_export import Source, convert, export, recur
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import ExportError, InputError
+from edgeseq_runtime.signature import Signature, StatePair, Tensor
+from torch import nn
 
 from edgeseq.nn import build
 
@@ -34,7 +36,13 @@ def make_source(cell="lstm", **config):
 
 
 def operators(content):
-    return {node.op_type for node in onnx.load_from_string(content).graph.node}
+    """All operators of a file, those inside Scan bodies too."""
+    graphs, found = [onnx.load_from_string(content).graph], set()
+    while graphs:
+        for node in graphs.pop().node:
+            found.add(node.op_type)
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return found
 
 
 def cases():
@@ -43,8 +51,8 @@ def cases():
     for number, (cell, form, bidirectional) in enumerate(product(CELLS, ("loop", "unroll"), (False, True))):
         chosen = {
             "head": heads[number % 3],
-            "num_layers": layers[number // 2 % 2],
-            "initial_state": initial[number % 2],
+            "num_layers": layers[number // 4 % 2],
+            "initial_state": initial[number // 8 % 2 if number < 16 else number // 2 % 2],
         }
         yield pytest.param(cell, form, {"bidirectional": bidirectional, **chosen}, id=f"{cell}-{form}-{bidirectional}")
 
@@ -124,7 +132,7 @@ def test_a_network_that_cannot_stream_takes_no_more_than_its_steps():
         ({"ragged": False}, {"form": "unroll"}, r"takes no lengths.*ragged = true, or choose loop"),
         ({}, {"form": "native", "steps": 5}, "steps are of the unroll form; 'native' takes sequences of any length"),
         ({}, {"form": "loop", "steps": 5}, "'loop' takes sequences of any length"),
-        ({}, {"form": "unroll", "steps": 1}, "1 steps were asked for, but an unrolled file has at least 2"),
+        ({}, {"form": "unroll", "steps": 0}, "0 steps were asked for, but test takes sequences of at least 1"),
     ],
 )
 def test_what_cannot_be_written_is_refused(config, options, message):
@@ -134,3 +142,96 @@ def test_what_cannot_be_written_is_refused(config, options, message):
 
 def test_loops_need_no_lengths(tmp_path):
     assert export(make_source("gru", ragged=False, head="step"), tmp_path / "x.onnx", form="loop").passed
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_few_steps(steps, bidirectional, tmp_path):
+    source = make_source("gru", bidirectional=bidirectional)
+    assert export(source, tmp_path / "x.onnx", form="unroll", steps=steps).passed
+    model = load(tmp_path / "x.onnx")
+    assert model.verify().passed
+    assert model.measure(seconds=0.01).calls >= 10
+    assert model.signature.typical["time"] == (steps if bidirectional else 20)
+
+
+class Leaky(nn.Module):
+    """A cell that has no operator: h(t) = (1 − a) h(t−1) + a tanh(u(t) + W h(t−1)), with two outputs a step."""
+
+    def __init__(self, units, leak):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(units, units) / units**0.5)
+        self.leak = leak
+
+    def forward(self, h, driven):
+        h = (1 - self.leak) * h + self.leak * torch.tanh(driven + h @ self.w)
+        return h, h, h[:, :2] ** 2
+
+
+class Reservoir(nn.Module):
+    """A network with a recurrence of its own, used twice with the same step, forwards and backwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.step, self.drive, self.out = Leaky(6, 0.3), nn.Linear(3, 6), nn.Linear(16, 4)
+
+    def forward(self, x, lengths, h0=None):
+        driven = self.drive(x.transpose(0, 1))
+        zeros = driven.new_zeros(x.shape[0], 6)
+        (last,), (y, squares) = recur(self.step, (zeros if h0 is None else h0[0],), (driven,), lengths)
+        _, (back, more) = recur(self.step, (zeros,), (driven,), lengths, backward=True)
+        return {"values": self.out(torch.cat([y, back, squares, more], -1)).transpose(0, 1), "h0_next": last[None]}
+
+
+@pytest.fixture(scope="module")
+def reservoir():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Reservoir().eval()
+    signature = Signature(
+        inputs=(Tensor("x", "float32", ("batch", "time", 3)), Tensor("lengths", "int64", ("batch",), of="x")),
+        outputs=(Tensor("values", "float32", ("batch", "time", 4), kind="step"),),
+        states=(StatePair("h0", "h0_next", (1, "batch", 6)),),
+    )
+    return Source(network, signature, "reservoir", "forecast", "reservoir")
+
+
+@pytest.mark.parametrize(("form", "steps"), [("native", None), ("loop", None), ("unroll", 8)])
+def test_a_step_of_ones_own(reservoir, form, steps, tmp_path):
+    """recur() in any network: a loop where no operator exists, copies where they are asked for; weights once."""
+    assert export(reservoir, tmp_path / "x.onnx", form=form, steps=steps).passed
+    model = onnx.load(tmp_path / "x.onnx")
+    assert [tuple(t.dims) for t in model.graph.initializer].count((6, 6)) == 1
+    found = operators((tmp_path / "x.onnx").read_bytes())
+    assert ("Scan" in found) is (form != "unroll")
+
+
+def test_recur_trains_like_a_loop_written_by_hand():
+    step, x = Leaky(4, 0.5), torch.randn(5, 2, 4)
+    (last,), (y, _) = recur(step, (torch.zeros(2, 4),), (x,))
+    h, expected = torch.zeros(2, 4), []
+    for t in range(5):
+        h, _, _ = step(h, x[t])
+        expected.append(h)
+    assert torch.equal(y, torch.stack(expected))
+    assert torch.equal(last, h)
+    y.sum().backward()
+    assert step.w.grad.abs().sum() > 0
+
+
+def test_a_layer_under_two_names_is_exchanged_under_both(tmp_path):
+    source = make_source("gru")
+    source.module.again = source.module.layers[0]
+    assert export(source, tmp_path / "x.onnx").passed
+
+
+@pytest.mark.parametrize("form", ["loop", "unroll"])
+def test_export_leaves_the_callers_random_numbers(form):
+    before = torch.get_rng_state()
+    convert(make_source(), form=form)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("opset", "form"), [(20, "loop"), (23, "unroll")])
+def test_later_opsets(opset, form):
+    assert load(convert(make_source("gru", head="mean"), form=form, opset=opset)).verify().passed

@@ -1,6 +1,8 @@
 """Recurrences: what each means in torch, and what it becomes in ONNX, side by side."""
 
 from edgeseq_export.ops.native import NativeLayer
+from edgeseq_export.ops.recurrence import recur
 from edgeseq_export.ops.recurrent import CELLS, Cell, RecurrentLayer
+from edgeseq_export.ops.stepped import SteppedLayer
 
-__all__ = ["CELLS", "Cell", "NativeLayer", "RecurrentLayer"]
+__all__ = ["CELLS", "Cell", "NativeLayer", "RecurrentLayer", "SteppedLayer", "recur"]

@@ -3,62 +3,42 @@
 import torch
 from torch import Tensor, nn
 
-from edgeseq_export.ops.recurrent import Cell, RecurrentLayer, States
+_ACTIVATIONS = {"rnn_tanh": torch.tanh, "rnn_relu": torch.relu, "rnn_sigmoid": torch.sigmoid}
 
 
 class CellStep(nn.Module):
     """One step of one direction of a recurrent layer, with what does not depend on the state computed before.
 
-    Gate order is torch's. W_hh: (hidden, gates · hidden), b_hh: (gates · hidden,).
+    Gate order is torch's.
+
+    Args:
+        cell: which recurrence. w_hh: (gates · hidden, hidden), b_hh: (gates · hidden,).
     """
 
     w_hh: Tensor
     b_hh: Tensor
 
-    def __init__(self, layer: RecurrentLayer, direction: int) -> None:
+    def __init__(self, cell: str, w_hh: Tensor, b_hh: Tensor) -> None:
         super().__init__()
-        _, w_hh, _, b_hh = layer.direction_weights(direction)
-        self.cell: Cell = layer.cell
-        self.register_buffer("w_hh", w_hh.detach().T.contiguous())
-        self.register_buffer("b_hh", b_hh.detach().clone())
+        self.cell = cell
+        self.register_buffer("w_hh", w_hh.T)
+        self.register_buffer("b_hh", b_hh)
 
-    def forward(self, driven: Tensor, *states: Tensor) -> States:
-        """The next states.
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The next states, and h once more as the step's output.
 
-        driven: W_ih x + b_ih, (batch, gates · hidden). states: h, and c of an LSTM, (batch, hidden).
+        tensors: the states, h and for an LSTM c, (batch, hidden); then W_ih x + b_ih, (batch, gates · hidden).
         """
+        *states, driven = tensors
         recurrent = torch.addmm(self.b_hh, states[0], self.w_hh)
         if self.cell == "lstm":
-            return _lstm(driven + recurrent, states[1])
-        if self.cell == "gru":
-            return (_gru(driven, recurrent, states[0]),)
-        activation = {"rnn_tanh": torch.tanh, "rnn_relu": torch.relu, "rnn_sigmoid": torch.sigmoid}[self.cell]
-        return (activation(driven + recurrent),)
+            h, c = _lstm(driven + recurrent, states[1])
+            return h, c, h
+        h = _gru(driven, recurrent, states[0]) if self.cell == "gru" else _ACTIVATIONS[self.cell](driven + recurrent)
+        return h, h
 
 
-class HeldStep(nn.Module):
-    """A step that holds its state and gives zeros after a row's end.
-
-    Inputs: states, driven, and for ragged rows valid (batch, 1) bool. Outputs: next states, and y (batch, hidden).
-    """
-
-    def __init__(self, step: nn.Module, ragged: bool) -> None:
-        super().__init__()
-        self.step = step
-        self._ragged = ragged
-
-    def forward(self, *tensors: Tensor) -> States:
-        """The next states, then y."""
-        *states, driven = tensors[:-1] if self._ragged else tensors
-        following = self.step(driven, *states)
-        if not self._ragged:
-            return *following, following[0] + 0.0  # an output of its own: a graph may not name one value twice
-        valid = tensors[-1]
-        held = tuple(torch.where(valid, new, old) for new, old in zip(following, states, strict=True))
-        return *held, torch.where(valid, following[0], torch.zeros_like(following[0]))
-
-
-def _lstm(gates: Tensor, c: Tensor) -> States:
+def _lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000."""
     i, f, g, o = gates.chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)

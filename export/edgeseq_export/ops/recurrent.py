@@ -4,7 +4,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from edgeseq_export.ops.cells import CellStep
+from edgeseq_export.ops.recurrence import recur
 
 Cell = Literal["lstm", "gru", "rnn_tanh", "rnn_relu", "rnn_sigmoid"]
 CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn_tanh", "rnn_relu", "rnn_sigmoid")
@@ -68,25 +72,9 @@ class RecurrentLayer(nn.Module):
         outputs, last = [], []
         for direction in range(self.directions):
             w_ih, w_hh, b_ih, b_hh = self.direction_weights(direction)
-            driven = x @ w_ih.T + b_ih
-            y, h_last = _loop(driven, h[direction], w_hh, b_hh, lengths, backward=direction == 1)
+            step = CellStep(self.cell, w_hh, b_hh)
+            driven = F.linear(x, w_ih, b_ih)
+            (after,), (y,) = recur(step, (h[direction],), (driven,), lengths, backward=direction == 1)
             outputs.append(y)
-            last.append(h_last)
+            last.append(after)
         return torch.cat(outputs, -1), (torch.stack(last),)
-
-
-def _loop(
-    driven: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor, lengths: Tensor | None, backward: bool
-) -> tuple[Tensor, Tensor]:
-    """h(t) = σ(W x(t) + b + W_hh h(t−1)) (Elman 1990), where `driven` is W x + b; a row that has ended holds h."""
-    steps: list[Tensor] = [h] * driven.shape[0]
-    order = reversed(range(driven.shape[0])) if backward else range(driven.shape[0])
-    for t in order:
-        candidate = torch.sigmoid(driven[t] + h @ w_hh.T + b_hh)
-        if lengths is None:
-            h = steps[t] = candidate
-        else:
-            valid = (t < lengths)[:, None]
-            h = torch.where(valid, candidate, h)
-            steps[t] = torch.where(valid, candidate, torch.zeros_like(candidate))
-    return torch.stack(steps), h

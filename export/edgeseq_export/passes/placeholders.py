@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
-from edgeseq_export.ops.stepped import DOMAIN, PLACEHOLDER
+from edgeseq_export.ops.recurrence import DOMAIN, PLACEHOLDER
 
 Written = tuple[Sequence[ir.Node], Sequence[ir.Value]]
 Writer = Callable[[ir.Node, ir.Graph, str], Written]
-"""From a placeholder, the graph of its step and the step's name: the new nodes, and the values of its outputs."""
+"""From a placeholder, the graph of its step and a prefix for names: the new nodes, and the values of its outputs."""
 
 
 def placeholders(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -21,6 +21,11 @@ def body_name(node: ir.Node) -> str:
     return node.attributes["body"].as_string()
 
 
+def state_count(node: ir.Node) -> int:
+    """How many of a placeholder's inputs and outputs are states; they come first."""
+    return node.attributes["states"].as_int()
+
+
 def is_backward(node: ir.Node) -> bool:
     """Whether a placeholder goes from the last step to the first."""
     return node.attributes["backward"].as_int() == 1
@@ -29,16 +34,31 @@ def is_backward(node: ir.Node) -> bool:
 def replace_placeholders(model: ir.Model, bodies: Mapping[str, ir.Graph], write: Writer) -> ir.passes.PassResult:
     """Put what `write` gives in the place of every placeholder; the steps' weights go into the main graph, once."""
     graph, found = model.graph, False
-    for node in placeholders(graph):
+    for number, node in enumerate(placeholders(graph)):
         found = True
-        name = body_name(node)
-        _lift_weights(bodies[name], name, graph)
-        nodes, outputs = write(node, bodies[name], name)
+        body = bodies[body_name(node)]
+        _lift_weights(body, body_name(node), graph)
+        nodes, outputs = write(node, body, f"{PLACEHOLDER.lower()}{number}")
         ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, list(node.outputs), outputs)
     if found:
         forget_shapes(graph)
         graph.opset_imports.pop(DOMAIN, None)
     return ir.passes.PassResult(model, found)
+
+
+def copy_step(body: ir.Graph, inputs: Sequence[ir.Value | None], prefix: str) -> Written:
+    """Copies of a step's nodes over the given inputs, with names under a prefix; a step has no graphs inside."""
+    value_of: dict[ir.Value, ir.Value | None] = dict(zip(body.inputs, inputs, strict=True))
+    nodes: list[ir.Node] = []
+    for node in body:
+        given = [value_of.get(v, v) if v is not None else None for v in node.inputs]
+        copied = ir.Node(node.domain, node.op_type, given, node.attributes.values(), num_outputs=len(node.outputs))
+        for old, new in zip(node.outputs, copied.outputs, strict=True):
+            new.name, new.type = f"{prefix}.{old.name}", old.type
+            value_of[old] = new
+        nodes.append(copied)
+    outputs = [value_of[value] for value in body.outputs]
+    return nodes, [value for value in outputs if value is not None]
 
 
 def forget_shapes(graph: ir.Graph) -> None:
@@ -52,5 +72,5 @@ def forget_shapes(graph: ir.Graph) -> None:
 def _lift_weights(body: ir.Graph, prefix: str, graph: ir.Graph) -> None:
     for name in list(body.initializers):
         value = body.initializers.pop(name)
-        value.name = f"{prefix}.{name}"
+        value.name = f"{prefix}.{name.removeprefix('network.step.')}"
         graph.register_initializer(value)

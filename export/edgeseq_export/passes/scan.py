@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from edgeseq_export.passes.placeholders import Written, forget_shapes, is_backward, replace_placeholders
+from edgeseq_export.passes.placeholders import Written, copy_step, is_backward, replace_placeholders, state_count
 
 
 class Scan(ir.passes.InPlacePass):
@@ -13,7 +13,7 @@ class Scan(ir.passes.InPlacePass):
     Ensures: no placeholder; the weights of the steps are initialisers of the main graph.
 
     Args:
-        bodies: the traced steps by name; they are used up.
+        bodies: the traced steps by name.
     """
 
     def __init__(self, bodies: Mapping[str, ir.Graph]) -> None:
@@ -25,27 +25,18 @@ class Scan(ir.passes.InPlacePass):
         return replace_placeholders(model, self._bodies, _write)
 
 
-def _write(node: ir.Node, body: ir.Graph, name: str) -> Written:
-    _prepare(body, name)
-    scan = _scan(node, body)
+def _write(node: ir.Node, body: ir.Graph, prefix: str) -> Written:
+    states = state_count(node)
+    attributes: dict[str, object] = {"body": _graph(body, prefix), "num_scan_inputs": len(body.inputs) - states}
+    if is_backward(node):
+        attributes["scan_input_directions"] = [1] * (len(body.inputs) - states)
+        attributes["scan_output_directions"] = [1] * (len(body.outputs) - states)
+    scan = ir.node("Scan", list(node.inputs), attributes, num_outputs=len(node.outputs))  # type: ignore[arg-type]
     return [scan], scan.outputs
 
 
-def _scan(node: ir.Node, body: ir.Graph) -> ir.Node:
-    states = len(node.outputs) - 1
-    per_step = len(node.inputs) - states
-    attributes: dict[str, object] = {"body": body, "num_scan_inputs": per_step}
-    if is_backward(node):
-        attributes["scan_input_directions"] = [1] * per_step
-        attributes["scan_output_directions"] = [1]
-    return ir.node("Scan", list(node.inputs), attributes, num_outputs=len(node.outputs))  # type: ignore[arg-type]
-
-
-def _prepare(body: ir.Graph, name: str) -> None:
-    """Names that are unique in the file, and no shapes: those of the example batch would be taken at their word."""
-    body.name = name
-    forget_shapes(body)
-    for value in (*body.inputs, *body.outputs):
-        value.shape = None
-    for value in (*body.inputs, *(v for node in body for v in node.outputs)):
-        value.name = f"{name}.{value.name}"
+def _graph(body: ir.Graph, prefix: str) -> ir.Graph:
+    """The step as a graph of its own, without shapes: those of the example batch would be taken at their word."""
+    inputs = [ir.Value(name=f"{prefix}.{value.name}", type=value.type) for value in body.inputs]
+    nodes, outputs = copy_step(body, inputs, prefix)
+    return ir.Graph(inputs, outputs, nodes=nodes, name=prefix)

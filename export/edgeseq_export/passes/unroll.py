@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeseq_export.passes.placeholders import Written, is_backward, replace_placeholders
+from edgeseq_export.passes.placeholders import Written, copy_step, is_backward, replace_placeholders, state_count
 
 _TIME_FIRST = [1, 0, 2]
 
@@ -18,7 +18,7 @@ class Unroll(ir.passes.InPlacePass):
     axis must be `steps` long from now on.
 
     Args:
-        bodies: the traced steps by name; they are used up. steps: how many copies.
+        bodies: the traced steps by name. steps: how many copies.
     """
 
     def __init__(self, bodies: Mapping[str, ir.Graph], steps: int) -> None:
@@ -30,59 +30,46 @@ class Unroll(ir.passes.InPlacePass):
         """Rewrite in place."""
         steps = self._steps
         return replace_placeholders(
-            model, self._bodies, lambda node, body, name: _Copies(model.graph, node, body, name, steps).write()
+            model, self._bodies, lambda node, body, prefix: _Copies(model.graph, node, body, prefix, steps).write()
         )
 
 
 class _Copies:
     """The nodes in place of one placeholder."""
 
-    def __init__(self, graph: ir.Graph, node: ir.Node, body: ir.Graph, name: str, steps: int) -> None:
+    def __init__(self, graph: ir.Graph, node: ir.Node, body: ir.Graph, prefix: str, steps: int) -> None:
         self._graph, self._node, self._body = graph, node, body
-        self._name, self._steps = name, steps
+        self._prefix, self._steps = prefix, steps
         self._nodes: list[ir.Node] = []
 
     def write(self) -> Written:
         """The nodes, and the values that take the place of the placeholder's outputs."""
-        states = len(self._node.outputs) - 1
+        states = state_count(self._node)
         current: list[ir.Value | None] = list(self._node.inputs[:states])
-        pieces = [self._split(value, body) for value, body in self._per_step(states)]
-        collected: list[ir.Value] = [ir.Value()] * self._steps
+        read = zip(self._node.inputs[states:], self._body.inputs[states:], strict=True)
+        pieces = [self._split(value, _width(body)) for value, body in read]
+        collected: list[Sequence[ir.Value]] = [()] * self._steps
         order = range(self._steps)
         for step in reversed(order) if is_backward(self._node) else order:
-            *following, y = self._copy(step, [*current, *(piece[step] for piece in pieces)])
-            current, collected[step] = list(following), y
-        return self._nodes, [*(value for value in current if value is not None), self._join(collected)]
+            given = [*current, *(piece[step] for piece in pieces)]
+            nodes, outputs = copy_step(self._body, given, f"{self._prefix}.{step}")
+            self._nodes += nodes
+            current, collected[step] = list(outputs[:states]), outputs[states:]
+        widths = [_width(value) for value in self._body.outputs[states:]]
+        joined = [self._join(values, width) for values, width in zip(zip(*collected, strict=True), widths, strict=True)]
+        return self._nodes, [*(value for value in current if value is not None), *joined]
 
-    def _per_step(self, states: int) -> list[tuple[ir.Value | None, ir.Value]]:
-        return list(zip(self._node.inputs[states:], self._body.inputs[states:], strict=True))
-
-    def _split(self, value: ir.Value | None, body: ir.Value) -> Sequence[ir.Value]:
+    def _split(self, value: ir.Value | None, width: int) -> Sequence[ir.Value]:
         """(time, batch, width) as `steps` values (batch, width)."""
-        width = _width(body)
         rows = self._add("Transpose", [value], {"perm": _TIME_FIRST})
         flat = self._add("Reshape", [rows[0], self._shape(0, self._steps * width)])
         return self._add("Split", [flat[0]], {"axis": 1, "num_outputs": self._steps}, self._steps)
 
-    def _join(self, values: Sequence[ir.Value]) -> ir.Value:
+    def _join(self, values: Sequence[ir.Value], width: int) -> ir.Value:
         """The outputs (batch, width) of all steps as (time, batch, width)."""
         flat = self._add("Concat", list(values), {"axis": 1})
-        rows = self._add("Reshape", [flat[0], self._shape(0, self._steps, _width(self._body.outputs[-1]))])
+        rows = self._add("Reshape", [flat[0], self._shape(0, self._steps, width)])
         return self._add("Transpose", [rows[0]], {"perm": _TIME_FIRST})[0]
-
-    def _copy(self, step: int, inputs: Sequence[ir.Value | None]) -> list[ir.Value]:
-        """One copy of the step's nodes; the values of its outputs."""
-        value_of: dict[ir.Value, ir.Value | None] = dict(zip(self._body.inputs, inputs, strict=True))
-        for node in self._body:
-            given = [value_of.get(v, v) if v is not None else None for v in node.inputs]
-            copied = ir.Node(node.domain, node.op_type, given, node.attributes.values(), num_outputs=len(node.outputs))
-            for old, new in zip(node.outputs, copied.outputs, strict=True):
-                new.name = f"{self._name}.{step}.{old.name}"
-                new.type = old.type
-                value_of[old] = new
-            self._nodes.append(copied)
-        outputs = [value_of[value] for value in self._body.outputs]
-        return [value for value in outputs if value is not None]
 
     def _add(
         self,
@@ -93,13 +80,13 @@ class _Copies:
     ) -> Sequence[ir.Value]:
         node = ir.node(op_type, inputs, attributes, num_outputs=outputs)  # type: ignore[arg-type]
         for index, value in enumerate(node.outputs):
-            value.name = f"{self._name}.{op_type}{len(self._nodes)}.{index}"
+            value.name = f"{self._prefix}.{op_type}{len(self._nodes)}.{index}"
         self._nodes.append(node)
         return node.outputs
 
     def _shape(self, *sizes: int) -> ir.Value:
         """A constant shape; 0 keeps the size that is there."""
-        name = f"shape_{'_'.join(map(str, sizes))}"
+        name = f"edgeseq.shape_{'_'.join(map(str, sizes))}"
         if name not in self._graph.initializers:
             tensor = ir.tensor(np.array(sizes, np.int64), name=name)
             value = ir.Value(
