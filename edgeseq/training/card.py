@@ -59,7 +59,7 @@ def _split(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
             f"A fresh network was then trained for {metrics['epochs']} epochs on the training and validation "
             "parts together, with nothing left to choose; it is the one kept. "
         )
-    how += "The test part was used once, for the figures below."
+    how += "The test part decided nothing in this training; it gives the figures below."
     return _table(("part", "sequences", "steps"), rows) + "\n\n" + how
 
 
