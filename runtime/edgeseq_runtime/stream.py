@@ -92,6 +92,7 @@ class Stream:
         if batch < 1:
             raise StreamError(f"a stream of batch {batch} was asked for, but at least 1 is needed")
         self._model, self._runner, self._feed, self._signature = model, runner, feed, signature
+        self._output_names = signature.output_names
         self.batch = batch
         self._allow_nonfinite = allow_nonfinite
         steps = model.contract.steps if model.contract else None
@@ -176,11 +177,11 @@ class Stream:
         if self._is_empty(given):
             sizes = {BATCH: self.batch, TIME: 0}
             return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs if t.kind == "step"}
-        feeds = self._feed.complete({**given, **self._slot.states})
+        feeds = {**self._feed.complete(given), **self._slot.states}
         if not self._allow_nonfinite:
             for name in self._frames:
                 _refuse_nonfinite(name, feeds[name])
-        names = self._signature.output_names
+        names = self._output_names
         outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
         for state in self._signature.states:
             self._slot.states[state.input][...] = outputs.pop(state.output)
