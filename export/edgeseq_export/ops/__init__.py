@@ -2,7 +2,7 @@
 
 from edgeseq_export.ops.native import NativeLayer
 from edgeseq_export.ops.recurrence import recur
-from edgeseq_export.ops.recurrent import CELLS, Cell, RecurrentLayer
+from edgeseq_export.ops.recurrent import Cell, RecurrentLayer
 from edgeseq_export.ops.stepped import SteppedLayer
 
-__all__ = ["CELLS", "Cell", "NativeLayer", "RecurrentLayer", "SteppedLayer", "recur"]
+__all__ = ["Cell", "NativeLayer", "RecurrentLayer", "SteppedLayer", "recur"]

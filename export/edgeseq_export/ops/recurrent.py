@@ -11,7 +11,6 @@ from edgeseq_export.ops.cells import CellStep
 from edgeseq_export.ops.recurrence import recur
 
 Cell = Literal["lstm", "gru", "rnn_tanh", "rnn_relu", "rnn_sigmoid"]
-CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn_tanh", "rnn_relu", "rnn_sigmoid")
 States = tuple[Tensor, ...]
 
 
