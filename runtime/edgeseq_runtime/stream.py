@@ -31,7 +31,7 @@ class State:
 
 
 class _Direction:
-    """One of the two directions of the state buffers: reads `states`, writes the other slot's, and the outputs."""
+    """One of the two directions of the state buffers: reads `states`, writes those of the other, and the outputs."""
 
     other: "_Direction"
 
@@ -102,13 +102,13 @@ class Stream:
         lengths = {t.name: np.ones(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is not None}
         inputs = {**buffers, **lengths}
         here, there = ({n: a.copy() for n, a in feed.initial_states(batch).items()} for _ in range(2))
-        self._slot = _Direction(session, signature, sizes, inputs, here, there)
-        self._slot.other = _Direction(session, signature, sizes, inputs, there, here)
-        self._slot.other.other = self._slot
+        self._direction = _Direction(session, signature, sizes, inputs, here, there)
+        self._direction.other = _Direction(session, signature, sizes, inputs, there, here)
+        self._direction.other.other = self._direction
         self._tensors = {t.name: t for t in signature.inputs}
         self._name, frame = next(iter(self._frames.items()))
         quick = len(self._frames) == 1 and self._tensors[self._name].range is None and frame.flags.c_contiguous
-        self._entry = _InputBuffer(frame, quick)
+        self._buffer = _InputBuffer(frame, quick)
         self._watched = not allow_nonfinite and np.issubdtype(frame.dtype, np.floating)
 
     def step(self, frame: Inputs, out: dict[str, Array] | None = None) -> dict[str, Array]:
@@ -124,31 +124,31 @@ class Stream:
         Raises:
             InputError: the frame does not fit or is not finite, or `out` does not fit. The states are as before.
         """
-        slot = self._slot
-        entry = self._entry
+        direction = self._direction
+        buffer = self._buffer
         if (
             isinstance(frame, np.ndarray)
-            and frame.dtype is entry.dtype
-            and (view := entry.views.get(frame.shape)) is not None
+            and frame.dtype is buffer.dtype
+            and (view := buffer.views.get(frame.shape)) is not None
         ):  # the short way; _place would do the same
             view[...] = frame
-            outputs = slot.single if view is entry.single else slot.outputs
+            outputs = direction.single if view is buffer.single else direction.outputs
             if self._watched:
                 try:
-                    finite = isfinite(entry.total())  # quick, and false for a few huge finite values too
+                    finite = isfinite(buffer.total())  # quick, and false for a few huge finite values too
                 except (FloatingPointError, RuntimeWarning):  # where the caller has made numpy's warnings errors
                     finite = False
                 if not finite:
                     _refuse_nonfinite(self._name, frame)
         else:
-            outputs = slot.single if self._place(frame) else slot.outputs
+            outputs = direction.single if self._place(frame) else direction.outputs
         if out is not None:
             _check_out(out, outputs)
         try:
-            slot.run()
+            direction.run()
         except RUN_ERRORS as error:
             raise InputError(f"onnxruntime refused the frame: {error}") from error
-        self._slot = slot.other
+        self._direction = direction.other
         if out is None:
             return {name: array.copy() for name, array in outputs}
         for name, array in outputs:
@@ -177,20 +177,20 @@ class Stream:
         if self._is_empty(given):
             sizes = {BATCH: self.batch, TIME: 0}
             return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs if t.kind == "step"}
-        feeds = {**self._feed.complete(given), **self._slot.states}
+        feeds = {**self._feed.complete(given), **self._direction.states}
         if not self._allow_nonfinite:
             for name in self._frames:
                 _refuse_nonfinite(name, feeds[name])
         names = self._output_names
         outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
         for state in self._signature.states:
-            self._slot.states[state.input][...] = outputs.pop(state.output)
+            self._direction.states[state.input][...] = outputs.pop(state.output)
         return outputs
 
     @property
     def state(self) -> State:
         """A copy of the states as they are now."""
-        return State(self._model.sha256, {name: array.copy() for name, array in self._slot.states.items()})
+        return State(self._model.sha256, {name: array.copy() for name, array in self._direction.states.items()})
 
     def restore(self, state: State) -> None:
         """Go on from a state taken earlier, of this stream or another of the same file and batch.
@@ -200,7 +200,7 @@ class Stream:
         """
         if state.model != self._model.sha256:
             raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
-        current = self._slot.states
+        current = self._direction.states
         for name, array in current.items():
             given = state.arrays.get(name)
             if not isinstance(given, np.ndarray) or given.shape != array.shape or given.dtype != array.dtype:
@@ -218,7 +218,7 @@ class Stream:
         initial = self._feed.initial_states(self.batch)
         for state in self._signature.states:
             where = (slice(None),) * state.batch_axis + (chosen,)
-            self._slot.states[state.input][where] = initial[state.input][where]
+            self._direction.states[state.input][where] = initial[state.input][where]
 
     def _place(self, frame: Inputs) -> bool:
         """Check a frame of any kind and copy it into the bound buffers; True where it came without a batch axis."""
