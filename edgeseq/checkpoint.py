@@ -19,7 +19,7 @@ from edgeseq_runtime.atomic import write_bytes
 from edgeseq_runtime.errors import DamagedFileError, FileError, MissingFileError, UnsafeFileError, UsageError
 from torch import Tensor
 
-from edgeseq.nn import Hints, Recurrent, build
+from edgeseq.nn import Hints, Network, build
 from edgeseq.pickles import called_names
 
 FORMAT = 1
@@ -33,7 +33,7 @@ _KEYS = ("format", "family", "config", "state", "hints", "metrics", "provenance"
 class Checkpoint:
     """What a `.pt` file holds. module: in eval mode, on the CPU. sha256: of the whole file."""
 
-    module: Recurrent
+    module: Network
     family: str
     hints: Hints
     metrics: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Checkpoint:
     sha256: str
 
 
-def save(path: str | Path, module: Recurrent, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+def save(path: str | Path, module: Network, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically. metrics, provenance: plain values (numbers, text, lists, dicts).
 
     Raises:
@@ -177,7 +177,7 @@ def _check_content(content: Any, name: str) -> None:
         raise FileError(f"{name} has a {type(content[wrong[0]]).__name__} as its '{wrong[0]}': it is no checkpoint")
 
 
-def _module(content: Mapping[str, Any], name: str) -> Recurrent:
+def _module(content: Mapping[str, Any], name: str) -> Network:
     """The network of the config with the weights of the state dict, in eval mode."""
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten; the caller's seed stays
         try:

@@ -22,6 +22,8 @@ def open_source(path: str | Path) -> Source:
         task=loaded.module.task,
         name=Path(path).name,
         labels=loaded.hints.labels,
+        vocabulary=loaded.module.vocabulary(),
         initial=loaded.module.initial_values(),
+        values=loaded.module.values(),
         provenance={**known, "checkpoint_sha256": loaded.sha256},
     )

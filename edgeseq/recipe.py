@@ -31,14 +31,14 @@ class ModelTable:
 class DataTable:
     """Where the data is and how it is divided: either a named source or a path.
 
-    test: the share of sequences put aside for the test (0.2 where the source has no test part of its own).
-    validation: the share of the rest on which training decides. seed: of both draws.
+    test: the share of examples put aside for the test. validation: the share of the rest on which training decides.
+    Both are 0.2 unless the source has such a part of its own. seed: of both draws.
     """
 
     source: str | None = None
     path: str | None = None
     test: Share | None = None
-    validation: Share = 0.2
+    validation: Share | None = None
     seed: Seed = 0
 
 
@@ -51,8 +51,12 @@ class TrainTable:
     clip: the largest gradient norm.
     noise, offset: deviation of what is added to training inputs, to each value or the same to all steps of a
         sequence, in units of each feature's own deviation.
+    shift: images are moved by up to so many pixels in each direction.
+    truncate: backpropagate through at most so many steps; the states are carried on to the next ones.
     refit: train once more, on training and validation part: for all epochs, or where training was stopped
         early for as many as were best.
+    repeats: train so many networks, with the seeds from `seed` on; figures are means over them, and the one kept is
+        the one with the lowest validation loss.
     """
 
     epochs: Count = 60
@@ -63,8 +67,11 @@ class TrainTable:
     clip: Positive = 1.0
     noise: NotNegative = 0.0
     offset: NotNegative = 0.0
+    shift: Annotated[int, NOT_NEGATIVE] = 0
+    truncate: Count | None = None
     patience: Count = 20
     refit: bool = False
+    repeats: Count = 1
     seed: Seed = 0
 
 
@@ -79,10 +86,16 @@ class ExportTable:
 
 @dataclass(frozen=True)
 class ExpectTable:
-    """What the test part must show: an accuracy of at least, or a mean absolute error of at most."""
+    """What the test part must show: at least an accuracy (of answers, or of whole sequences), at most an error.
+
+    test_relative_mae: the mean absolute error, in units of the naive forecast's. test_bits: bits a symbol.
+    """
 
     test_accuracy: float | None = None
+    test_sequence_accuracy: float | None = None
     test_mae: float | None = None
+    test_relative_mae: float | None = None
+    test_bits: float | None = None
 
 
 @dataclass(frozen=True)

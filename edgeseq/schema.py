@@ -10,6 +10,8 @@ from edgeseq_runtime.errors import UsageError
 
 T = TypeVar("T")
 
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -67,6 +69,8 @@ def _convert(value: Any, expected: Any, what: str) -> Any:
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
+    if get_origin(kind) is list:
+        return type(value) is list and all(_fits(item, *get_args(kind)) for item in value)
     return type(value) is kind or (kind is float and type(value) is int)  # True is no number here
 
 
@@ -76,6 +80,8 @@ def _describe(kinds: Iterable[Any]) -> str:
     for kind in kinds:
         if get_origin(kind) is Literal:
             words += [repr(choice) for choice in get_args(kind)]
+        elif get_origin(kind) is list:
+            words.append(f"a list of {_PLURALS[get_args(kind)[0]]}")
         elif kind is not NoneType:
             words.append(names.get(kind, str(kind)))
     return " or ".join(words)

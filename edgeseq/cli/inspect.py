@@ -8,6 +8,7 @@ import edgeseq_runtime
 import typer
 from edgeseq_runtime.contract import Contract
 from edgeseq_runtime.signature import Signature, Tensor, signature_to_json
+from edgeseq_runtime.text import vocabularies
 from rich.console import RenderableType
 
 from edgeseq.cli.options import AsJson
@@ -26,7 +27,7 @@ def inspect(
 ) -> None:
     """Show what is in a file.
 
-    Its inputs, outputs and states, whether it streams, its labels and where it comes from.
+    Its inputs, outputs and states, whether it streams, its labels, what can be set, and where it comes from.
     """
     value = _checkpoint(file) if file.suffix.lower() in CHECKPOINTS else _onnx(file)
     show(_plain(value), *_tables(value), as_json=as_json)
@@ -46,6 +47,8 @@ def _onnx(file: Path) -> dict[str, Any]:
         "recurrence": _form(contract) if contract else None,
         "tolerance": contract.tolerance if contract else None,
         "labels": contract.labels if contract else None,
+        "vocabulary": contract.vocabulary if contract else None,
+        "values": contract.values if contract else {},
         "metrics": None,
         "provenance": contract.provenance if contract else {},
     }
@@ -69,6 +72,8 @@ def _checkpoint(file: Path) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in loaded.module.parameters()),
         "signature": loaded.module.signature(),
         "labels": loaded.hints.labels,
+        "vocabulary": loaded.module.vocabulary(),
+        "values": loaded.module.values(),
         "metrics": loaded.metrics,
         "provenance": loaded.provenance,
     }
@@ -91,6 +96,8 @@ def _tables(value: Mapping[str, Any]) -> list[RenderableType]:
         "recurrence": value.get("recurrence"),
         "streams": "yes" if signature.streamable else f"no: {signature.reason or 'no contract says how'}",
         "labels": _shortened(value["labels"]),
+        "reads text": _vocabularies(value["vocabulary"]),
+        "values": ", ".join(f"{name} = {default}" for name, default in value["values"].items()) or None,
         "tolerance": value.get("tolerance"),
     }
     parts: list[RenderableType] = [
@@ -124,7 +131,13 @@ def _input_note(tensor: Tensor) -> str:
 def _shortened(labels: Sequence[str] | None) -> str | None:
     if labels is None:
         return None
-    return ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+    shown = [label if label.isprintable() and label.strip() else repr(label) for label in labels[:20]]
+    return ", ".join(shown) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+
+
+def _vocabularies(value: Any) -> str | None:
+    found = vocabularies(value)
+    return ", ".join(f"{name}: {len(each)} symbols, each a {each.kind}" for name, each in found.items()) or None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

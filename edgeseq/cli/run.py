@@ -1,4 +1,4 @@
-"""`edgeseq run`: data in, answers out; whole sequences, or one step at a time as a live filter."""
+"""`edgeseq run`: data or text in, answers out; whole sequences, or one step at a time as a live filter."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from edgeseq import live
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, progress_bar, show, table
+from edgeseq.cli.settings import parse_settings, split_settings, with_chance
 from edgeseq.files import Answers, Results, Sequences, read_inputs, write_results
 from edgeseq.files.inputs import split_name, suffix_of
 from edgeseq.files.lines import STANDARD
+from edgeseq.files.texts import Written, encode_texts, labelled, written
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -30,6 +32,8 @@ EXAMPLES = (
     "edgeseq run lstm.onnx --input x=recording.npy --json",
     "edgeseq run lstm.onnx < sequences.jsonl",
     "sensor | edgeseq run lstm.onnx --input - --stream | actuator",
+    'edgeseq run charlm.onnx --text "The for statement" --set length=200 --set temperature=0.5 --seed 7',
+    'edgeseq run tagger.onnx --text "Bugün hava çok güzel ."',
 )
 
 BATCH_SIZE = 64
@@ -48,6 +52,10 @@ def run(
             help="Data: .npy, .npz, .csv, .jsonl, or - for standard input (the default where it is a pipe).",
         ),
     ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="TEXT", help="Text for a model that reads text; once for each."),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +64,11 @@ def run(
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Take one step a line and answer it at once.")] = False,
     chunk: Annotated[int, typer.Option(min=1, metavar="N", help="With --stream: take N steps at a time.")] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A named scalar of the file, or how much is to be drawn."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of what is drawn at random.")] = 0,
     provider: Provider = "auto",
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -71,6 +84,12 @@ def run(
     Out: label and probability of a classifier, or the values of a forecast, for each sequence (and step): a
     table on a terminal, tab-separated in a pipe, one JSON object with --json. npz holds every output by name.
 
+    A model that labels words takes them from --text, with spaces between them: marks are words, too.
+
+    A model that writes text prints each text it was given, and how it goes on. The noise it draws from is an
+    input; where it is left out, it comes from --seed, as long as --set length=N says. --set also sets the
+    file's named scalars, such as temperature=0.5; edgeseq inspect shows them.
+
     With --stream, each line in (csv cells, or a JSON list or object) is one step, and gets one line out at
     once, csv or with --json an object. A line that cannot be used is answered "error", told on stderr, and
     leaves the state as it was; the exit code is then 2. With --chunk N, a model with one answer a sequence
@@ -78,12 +97,20 @@ def run(
     """
     if chunk > 1 and not stream:
         raise UsageError("--chunk is for --stream; whole sequences need none")
-    given = inputs or [_standard_input()]
+    if texts and (inputs or stream):
+        raise UsageError("--text is for whole texts, so it stands without --input and --stream")
+    given = inputs or ([] if texts else [_standard_input()])
     loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
+    values, sizes = split_settings(loaded, parse_settings(settings or []))
+    if values:
+        loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, values=values)
     if stream:
         _stream(loaded, given, output, chunk, as_json)
-    else:
-        _whole(loaded, given, output, as_json)
+        return
+    to_file = _checked_file(output, given)
+    sequences = Sequences(encode_texts(loaded, texts)) if texts else read_inputs(given, loaded.signature)
+    arrays = with_chance(loaded.signature, sequences.arrays, sizes, seed)
+    _whole(loaded, Sequences(arrays, sequences.ids), texts, to_file, as_json)
 
 
 def _standard_input() -> str:
@@ -92,19 +119,27 @@ def _standard_input() -> str:
     return STANDARD
 
 
-def _whole(model: "Model", given: Sequence[str], output: str | None, as_json: bool) -> None:
-    to_file = output if output not in (None, STANDARD) else None
-    if to_file is not None:
-        suffix_of(to_file)
-        refuse_own_input(to_file, given)
-        check_writable(to_file)  # before the work and not after it
-    sequences = read_inputs(given, model.signature)
+def _checked_file(output: str | None, given: Sequence[str]) -> str | None:
+    """The file the answers go to, None for standard output; what is wrong with it is told before the work."""
+    if output in (None, STANDARD):
+        return None
+    path = str(output)
+    suffix_of(path)
+    refuse_own_input(path, given)
+    check_writable(path)
+    return path
+
+
+def _whole(
+    model: "Model", sequences: Sequences, texts: Sequence[str] | None, to_file: str | None, as_json: bool
+) -> None:
     results = Results(
         _run_in_batches(model, sequences.arrays),
         Answers(model),
         _lengths(model.signature, sequences),
         sequences.ids,
     )
+    results = written(model, sequences.arrays, results, texts) or labelled(model, results, texts) or results
     if to_file is None:
         _print(model, results, as_json)
         return
@@ -155,11 +190,21 @@ def _lengths(signature: Signature, sequences: Sequences) -> Array | None:
 def _print(model: "Model", results: Results, as_json: bool) -> None:
     if as_json:
         show({"model": model.name, "results": list(results.records())}, as_json=True)
+    elif isinstance(results, Written):
+        _print_texts(results)
     elif sys.stdout.isatty():
         show({}, table(None, results.columns, list(results.rows())), as_json=False)
     else:
         for row in (results.columns, *results.rows()):
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
+
+
+def _print_texts(results: Written) -> None:
+    """Each text with what was written, as it is; several with a line between them that names them."""
+    for index, (prompt, text) in enumerate(zip(results.prompts, results.texts, strict=True)):
+        if len(results.texts) > 1:
+            typer.echo(f"== {results.name(index)} ==")
+        typer.echo(prompt + text)
 
 
 def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,10 +87,12 @@ def train(
 
 
 def _told(data: dict[str, Any]) -> str:
-    """What the data asks for, and how many sequences there are in each part."""
-    what = f"{data['outputs']} classes" if data["task"] == "classify" else f"forecast of {data['outputs']}"
-    each = "every step" if data["stepwise"] else "each sequence"
-    return f"{what}, for {each}; {data['training']} + {data['validation']} + {data['test']} sequences"
+    """What the data asks for, and how many examples there are in each part."""
+    what = f"{data['outputs']} values" if data["task"] == "forecast" else f"{data['outputs']} classes"
+    if data["task"] == "transcribe":
+        what = f"a sequence of {what}"
+    each = "every step" if data["stepwise"] else "each example"
+    return f"{what}, for {each}; {data['training']} + {data['validation']} + {data['test']} examples"
 
 
 def _figures(metrics: dict[str, Any]) -> list[tuple[str, str, float]]:
@@ -98,7 +102,10 @@ def _figures(metrics: dict[str, Any]) -> list[tuple[str, str, float]]:
 
 def _list(as_json: bool) -> None:
     found = [_describe(file) for file in sorted(MODELS.glob("*/recipe.toml"))]
-    rows = [(r["recipe"], r["data"], r["metric"] or "not trained", size_text(r["bytes"])) for r in found]
+    rows = [
+        (r["recipe"], r["data"], r["metric"] or "not trained", r["expected"] or "", size_text(r["bytes"]))
+        for r in found
+    ]
     if not found:
         show(
             {"recipes": []},
@@ -106,25 +113,37 @@ def _list(as_json: bool) -> None:
             as_json=as_json,
         )
         return
-    show({"recipes": found}, table(None, ("recipe", "data", "metric", "size"), rows), as_json=as_json)
+    show({"recipes": found}, table(None, ("recipe", "data", "test part", "expected", "size"), rows), as_json=as_json)
 
 
 def _describe(file: Path) -> dict[str, Any]:
     """What the list says of one recipe."""
+    wanted: dict[str, float] = {}
     try:
-        data = recipes.load(file).data
-        source = data.source or data.path
+        recipe = recipes.load(file)
+        source = recipe.data.source or recipe.data.path
+        wanted = {name.removeprefix("test_"): v for name, v in asdict(recipe.expect).items() if v is not None}
     except EdgeseqError as error:
         source = f"not readable: {error}"
     size = sum(part.stat().st_size for part in file.parent.rglob("*") if part.is_file())
-    return {"recipe": str(file.parent), "data": source, "metric": _metric(file.parent), "bytes": size}
+    return {
+        "recipe": str(file.parent),
+        "data": source,
+        "metric": _metric(file.parent, wanted),
+        "expected": ", ".join(f"{_WORDS.get(name, name)} {value:g}" for name, value in wanted.items()) or None,
+        "bytes": size,
+    }
 
 
-def _metric(folder: Path) -> str | None:
-    """The figures of the test part, as the last training wrote them."""
+_WORDS = {"relative_mae": "error, relative to the naive forecast's,", "sequence_accuracy": "whole sequences right"}
+
+
+def _metric(folder: Path, wanted: Mapping[str, float]) -> str | None:
+    """The figures of the test part that the recipe expects (all, where it expects none), as the last training wrote."""
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        figures = [f"{part} {name} {figure:.4g}" for part, name, figure in _figures(metrics) if part == "test"]
+        figures = {name: figure for part, name, figure in _figures(metrics) if part == "test"}
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    return ", ".join(figures) or None
+    names = [name for name in figures if name in wanted] or list(figures)
+    return ", ".join(f"{_WORDS.get(name, name)} {figures[name]:.4g}" for name in names) or None

@@ -6,19 +6,47 @@ from pathlib import Path
 
 from edgeseq_runtime.errors import FileError, MissingFileError, UsageError
 
-from edgeseq.data import csv_table, japanese_vowels, npz, ts
+from edgeseq.data import (
+    csv_table,
+    digit_lines,
+    electricity_load,
+    japanese_vowels,
+    listops,
+    mnist_digits,
+    npz,
+    pickup_gesture,
+    python_docs,
+    spoken_digits,
+    tagged,
+    text,
+    ts,
+    turkish_tags,
+)
 from edgeseq.data.dataset import About, Dataset, Loaded, Parts
 from edgeseq.data.split import split
 from edgeseq.recipe import DataTable
 
 __all__ = ["SOURCES", "About", "Dataset", "Loaded", "Parts", "open_data", "read_file"]
 
-SOURCES: dict[str, Callable[[], Loaded]] = {"japanese-vowels": japanese_vowels.load}
+SOURCES: dict[str, Callable[[], Loaded]] = {
+    "japanese-vowels": japanese_vowels.load,
+    "mnist-digits": mnist_digits.load,
+    "digit-lines": digit_lines.load,
+    "electricity-load": electricity_load.load,
+    "pickup-gesture": pickup_gesture.load,
+    "spoken-digits": spoken_digits.load,
+    "python-docs": python_docs.load,
+    "listops": listops.load,
+    "listops-strings": listops.load_strings,
+    "turkish-tags": turkish_tags.load,
+}
 
-_FORMATS: dict[str, Callable[[bytes, str], Dataset]] = {
+_FORMATS: dict[str, Callable[[bytes, str], Dataset | text.Divided]] = {
     ".npz": npz.parse,
     ".csv": lambda content, name: csv_table.parse(_text(content, name), name),
     ".ts": lambda content, name: ts.parse(_text(content, name), name),
+    ".txt": lambda content, name: text.parse(_text(content, name), name),
+    ".conllu": lambda content, name: tagged.parse(_text(content, name), name),
 }
 
 
@@ -40,7 +68,7 @@ def open_data(table: DataTable, folder: Path) -> Parts:
 
 
 def read_file(path: Path) -> Loaded:
-    """The user's own sequences from a .npz, .csv or .ts file."""
+    """The user's own sequences from a .npz, .csv or .ts file, or what comes divided: .txt, .conllu."""
     if path.suffix not in _FORMATS:
         raise UsageError(f"'{path}' ends with '{path.suffix}', but data is read from {', '.join(_FORMATS)}")
     try:
@@ -49,7 +77,11 @@ def read_file(path: Path) -> Loaded:
         raise MissingFileError(f"there is no data file '{path}'") from error
     except OSError as error:
         raise FileError(f"the data file '{path}' cannot be read: {error.strerror or error}") from error
-    return Loaded(_FORMATS[path.suffix](content, path.name), About(path.name, sha256(content).hexdigest()))
+    found, about = _FORMATS[path.suffix](content, path.name), About(path.name, sha256(content).hexdigest())
+    if isinstance(found, Dataset):
+        return Loaded(found, about)
+    train, validation, test = found
+    return Loaded(train, about, test, validation)
 
 
 def _text(content: bytes, name: str) -> str:

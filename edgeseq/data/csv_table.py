@@ -8,6 +8,8 @@ sequence is one a sequence; otherwise it is one a step.
     a,21.5,1013,ok
     a,21.7,1012,ok
     b,35.0,1010,fault
+
+Without a column `sequence` each row is an example by itself, for families that take no sequences.
 """
 
 import csv
@@ -36,6 +38,8 @@ def parse(text: str, name: str) -> Dataset:
     features = [column for column in header if column not in _RESERVED]
     if not features:
         raise UsageError(f"{name} has no feature column beside {', '.join(header)}")
+    if "sequence" not in header:
+        return _examples(lines, header, features, answer, name)
     sequences = _sequences(lines, header.index("sequence"), name)
     x, lengths = pad([_numbers(rows, header, features, name) for rows in sequences])
     groups = None
@@ -50,6 +54,16 @@ def parse(text: str, name: str) -> Dataset:
 
 
 Line = tuple[int, list[str]]
+
+
+def _examples(lines: "list[Line]", header: list[str], features: Sequence[str], answer: str, name: str) -> Dataset:
+    """Without a column `sequence` each row is an example by itself."""
+    x = _numbers(lines, header, features, name).astype(np.float32)
+    groups = np.array([row[header.index("group")] for _, row in lines]) if "group" in header else None
+    if answer == "target":
+        return Dataset(x, _numbers(lines, header, ["target"], name).astype(np.float32), groups=groups)
+    y, labels = number([row[header.index("label")].strip() for _, row in lines])
+    return Dataset(x, y, labels=labels, groups=groups)
 
 
 def _lines(text: str, name: str) -> tuple[list[str], list[Line]]:
@@ -69,10 +83,8 @@ def _lines(text: str, name: str) -> tuple[list[str], list[Line]]:
 
 def _answer_column(header: list[str], name: str) -> str:
     present = [column for column in _ANSWERS if column in header]
-    if "sequence" not in header or len(present) != 1:
-        raise UsageError(
-            f"{name} has the columns {', '.join(header)}, but needs 'sequence' and one of 'label', 'target'"
-        )
+    if len(present) != 1:
+        raise UsageError(f"{name} has the columns {', '.join(header)}, but needs one of 'label', 'target'")
     return present[0]
 
 

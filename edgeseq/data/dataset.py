@@ -1,7 +1,7 @@
-"""Labelled sequences in memory: one dataset, where it comes from, and the three parts it is divided into."""
+"""Examples with their answers in memory: one dataset, where it comes from, and the three parts it is divided into."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,33 +13,41 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Sequences of unequal length, padded with zeros behind their end.
+    """Examples to learn from: sequences of unequal length, padded with zeros behind their end, or arrays of one shape.
 
-    x: float32 (n, time, features), or token ids int64 (n, time). lengths: int64 (n,), from 1 to time.
-    y: classes int64 (n,), or (n, time) where every step has one; values float32 (n, outputs) or (n, time,
-    outputs).
-    labels: class names by class number; None where y holds values. groups: (n,), what must not be torn apart
-    by a split, such as the person recorded.
+    x: float32 (n, time, features), or token ids int64 (n, time), with `lengths`; without a time axis float32 (n, …),
+        such as images (n, height, width).
+    y: classes int64 (n,), or (n, time) where every step has one; values float32 (n, outputs) or (n, time, outputs);
+        with `y_lengths` target sequences of classes int64 (n, longest), as long as they are, whatever x is.
+    lengths: int64 (n,), from 1 to time; None where x has no time axis.
+    labels: class names by class number; None where y holds values.
+    groups: (n,), what must not be torn apart by a split, such as the person recorded.
+    y_lengths: int64 (n,), from 0 to longest.
+    more: further inputs by name, their first axis n and the second, where there are lengths, time.
+    naive: what the naive forecast of y is, of its shape; errors are shown relative to its own.
+    vocabulary: by input name, what the token ids stand for.
     """
 
     x: Array
     y: Array
-    lengths: Array
+    lengths: Array | None = None
     labels: tuple[str, ...] | None = None
     groups: Array | None = None
+    y_lengths: Array | None = None
+    more: Mapping[str, Array] = field(default_factory=dict)
+    naive: Array | None = None
+    vocabulary: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
-        count, time = self.x.shape[:2]
-        if not count:
-            raise UsageError("the data holds no sequence")
-        if len(self.y) != count or self.lengths.shape != (count,):
-            raise UsageError(
-                f"x has {count} sequences, but y has shape {self.y.shape} and lengths {self.lengths.shape}"
-            )
-        wrong = np.flatnonzero((self.lengths < 1) | (self.lengths > time))
-        if wrong.size:
-            row = int(wrong[0])
-            raise UsageError(f"lengths[{row}] is {self.lengths[row]}, but it must be from 1 to {time}, the steps of x")
+        if not len(self.x):
+            raise UsageError("the data holds no example")
+        for name, array in self._arrays().items():
+            if len(array) != len(self.x):
+                raise UsageError(f"x has {len(self.x)} examples, but {name} has shape {array.shape}")
+        if self.lengths is not None:
+            _check_lengths("lengths", self.lengths, self.x.shape[1], "the steps of x", least=1)
+        if self.y_lengths is not None:
+            _check_lengths("y_lengths", self.y_lengths, self.y.shape[1], "the steps of y", least=0)
         _check_finite("x", self.x, self.lengths)
         _check_finite("y", self.y, self.lengths if self.stepwise else None)
 
@@ -48,13 +56,15 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """What y asks for: "classify" or "forecast"."""
-        return "classify" if np.issubdtype(self.y.dtype, np.integer) else "forecast"
+        """What y asks for: "classify", "transcribe" (a sequence of classes of its own length), or "forecast"."""
+        if not np.issubdtype(self.y.dtype, np.integer):
+            return "forecast"
+        return "classify" if self.y_lengths is None else "transcribe"
 
     @property
     def stepwise(self) -> bool:
-        """Whether y has an answer for every step."""
-        return self.y.ndim == (2 if self.task == "classify" else 3)
+        """Whether y has an answer for every step of x."""
+        return self.y.ndim == {"classify": 2, "forecast": 3, "transcribe": 0}[self.task]
 
     @property
     def tokens(self) -> bool:
@@ -63,21 +73,38 @@ class Dataset:
 
     @property
     def valid(self) -> Array:
-        """Which steps lie before each sequence's end, bool (n, time)."""
+        """Which steps lie before each sequence's end, bool (n, time). Only for data with a time axis."""
+        if self.lengths is None:
+            raise ValueError("data without a time axis has no steps")
         return np.asarray(np.arange(self.x.shape[1]) < self.lengths[:, None])
 
+    @property
+    def values(self) -> Array:
+        """All valid x as rows: (steps of all sequences, features), or (n, …) without a time axis."""
+        return self.x if self.lengths is None else np.asarray(self.x[self.valid])
+
+    def timeless(self) -> "Dataset":
+        """The same examples with x as one array each. Raises UsageError for sequences of unequal length."""
+        if self.lengths is not None and (self.lengths != self.x.shape[1]).any():
+            raise UsageError("this family takes arrays of one shape, but the sequences are of unequal length")
+        return replace(self, lengths=None)
+
     def rows(self, rows: Array) -> "Dataset":
-        """The sequences of the given row numbers, in that order."""
-        groups = None if self.groups is None else self.groups[rows]
-        return replace(self, x=self.x[rows], y=self.y[rows], lengths=self.lengths[rows], groups=groups)
+        """The examples of the given row numbers, in that order."""
+        chosen: dict[str, Any] = {name: array[rows] for name, array in self._arrays(more=False).items()}
+        return replace(self, **chosen, more={name: array[rows] for name, array in self.more.items()})
 
     def join(self, other: "Dataset") -> "Dataset":
-        """These sequences and then the other's; both must have come out of one dataset."""
-        groups = None
-        if self.groups is not None and other.groups is not None:
-            groups = np.concatenate([self.groups, other.groups])
-        x, y, lengths = (np.concatenate([getattr(d, name) for d in (self, other)]) for name in ("x", "y", "lengths"))
-        return replace(self, x=x, y=y, lengths=lengths, groups=groups)
+        """These examples and then the other's; both must have come out of one source."""
+        mine, theirs = self._arrays(), other._arrays()
+        both: dict[str, Any] = {name: _stack(array, theirs[name]) for name, array in mine.items()}
+        return replace(self, more={name: both.pop(name) for name in self.more}, **both)
+
+    def _arrays(self, more: bool = True) -> dict[str, Array]:
+        """Everything that has one entry an example, by name."""
+        names = ("x", "y", "lengths", "groups", "y_lengths", "naive")
+        arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {**arrays, **self.more} if more else arrays
 
 
 @dataclass(frozen=True)
@@ -92,11 +119,12 @@ class About:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a source gives: its sequences, and its own test part where it has one."""
+    """What a source gives: its examples, and the test and validation part where it has parts of its own."""
 
     whole: Dataset
     about: About
     test: Dataset | None = None
+    validation: Dataset | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,10 @@ class Parts:
     validation: Dataset
     test: Dataset
     about: About
+
+    def each(self, change: Callable[[Dataset], Dataset]) -> "Parts":
+        """The parts, each changed."""
+        return Parts(change(self.train), change(self.validation), change(self.test), self.about)
 
 
 def pad(sequences: Sequence[Array]) -> tuple[Array, Array]:
@@ -132,6 +164,22 @@ def _natural(name: str) -> tuple[int, float, str]:
         return 0, float(name), name
     except ValueError:
         return 1, 0.0, name
+
+
+def _stack(one: Array, other: Array) -> Array:
+    """Two arrays below each other, the axes behind the first padded with zeros to the larger size."""
+    sizes = np.maximum(one.shape[1:], other.shape[1:])
+    missing = [[(0, 0), *((0, int(n)) for n in sizes - array.shape[1:])] for array in (one, other)]
+    return np.concatenate([np.pad(one, missing[0]), np.pad(other, missing[1])])
+
+
+def _check_lengths(name: str, lengths: Array, time: int, what: str, least: int) -> None:
+    if lengths.ndim != 1:
+        raise UsageError(f"{name} has shape {lengths.shape}, but one length an example is needed")
+    wrong = np.flatnonzero((lengths < least) | (lengths > time))
+    if wrong.size:
+        row = int(wrong[0])
+        raise UsageError(f"{name}[{row}] is {lengths[row]}, but it must be from {least} to {time}, {what}")
 
 
 def _check_finite(name: str, values: Array, lengths: Array | None) -> None:

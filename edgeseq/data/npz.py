@@ -1,8 +1,10 @@
-"""Sequences in an `.npz` file, under the keys x, y and, where they are of unequal length, lengths.
+"""Examples in an `.npz` file, under the keys x, y and, where sequences are of unequal length, lengths.
 
-x: floats (n, time, features) or (n, time) token ids. y: whole numbers or text for classes, (n,) or (n,
-time); floats for values, (n,), (n, outputs) or (n, time, outputs). lengths: (n,). Optional: labels (class
-names by class number) and groups (n,).
+x: floats (n, time, features), whole numbers (n, time) as token ids; or, without a time axis, floats (n, features) or
+images (n, height, width) or (n, channels, height, width). y: whole numbers or text for classes, (n,) or (n, time);
+floats for values, (n,), (n, outputs) or (n, time, outputs); with y_lengths (n,) whole numbers (n, longest), a sequence
+of classes for each example. lengths: (n,). Optional: labels (class names by class number), groups (n,), and what else
+the network takes, by the input's name, such as characters.
 """
 
 import io
@@ -14,30 +16,40 @@ from edgeseq_runtime.errors import DamagedFileError, UsageError
 
 from edgeseq.data.dataset import Array, Dataset, number
 
-_KNOWN = ("x", "y", "lengths", "labels", "groups")
+_KNOWN = ("x", "y", "lengths", "labels", "groups", "y_lengths")
 
 
 def parse(content: bytes, name: str) -> Dataset:
     """Read an `.npz` file's bytes; name: what to call it in messages.
 
     Raises:
-        DamagedFileError: it is no npz file. UsageError: a key is missing, unknown or has the wrong shape or
-        type.
+        DamagedFileError: it is no npz file. UsageError: a key is missing or has the wrong shape or type.
     """
     arrays = _arrays(content, name)
     if missing := [key for key in ("x", "y") if key not in arrays]:
         raise UsageError(f"{name} lacks the key '{missing[0]}'; it has {', '.join(arrays) or 'none'}")
-    if unknown := [key for key in arrays if key not in _KNOWN]:
-        raise UsageError(f"{name} has the unknown key '{unknown[0]}'; known are {', '.join(_KNOWN)}")
     x = _inputs(arrays["x"], name)
-    lengths = arrays.get("lengths", np.full(len(x), x.shape[1]))
-    if not np.issubdtype(lengths.dtype, np.integer):
-        raise UsageError(f"'lengths' of {name} is {lengths.dtype}, but whole numbers are needed")
+    lengths = _lengths(arrays, "lengths", name)
+    if lengths is None and (x.ndim == 3 or x.dtype.kind == "i"):
+        lengths = np.full(len(x), x.shape[1], np.int64)
     y, labels = _answers(arrays["y"], arrays.get("labels"), name)
     groups = arrays.get("groups")
     if groups is not None and groups.shape != (len(x),):
         raise UsageError(f"'groups' of {name} has shape {groups.shape}, but {(len(x),)} is expected, one a sequence")
-    return Dataset(x, y, lengths.astype(np.int64), labels, groups)
+    more = {key: _widened(array) for key, array in arrays.items() if key not in _KNOWN}
+    return Dataset(x, y, lengths, labels, groups, _lengths(arrays, "y_lengths", name), more)
+
+
+def _lengths(arrays: dict[str, Array], key: str, name: str) -> Array | None:
+    lengths = arrays.get(key)
+    if lengths is not None and not np.issubdtype(lengths.dtype, np.integer):
+        raise UsageError(f"'{key}' of {name} is {lengths.dtype}, but whole numbers are needed")
+    return None if lengths is None else lengths.astype(np.int64)
+
+
+def _widened(array: Array) -> Array:
+    """Whole numbers as int64, other numbers as float32."""
+    return array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float32)
 
 
 def _arrays(content: bytes, name: str) -> dict[str, Array]:
@@ -57,10 +69,10 @@ def _inputs(x: Array, name: str) -> Array:
         if x.size and x.min() < 0:
             raise UsageError(f"'x' of {name} holds the token {x.min()}, but ids start at 0")
         return x.astype(np.int64)
-    if x.ndim != 3 or x.dtype.kind not in "fiu" or not x.size:
+    if not 2 <= x.ndim <= 4 or x.dtype.kind not in "fiu" or not x.size:
         raise UsageError(
             f"'x' of {name} is {x.dtype} of shape {x.shape}, but numbers (sequences, time, features) are "
-            "expected, or token ids as whole numbers (sequences, time)"
+            "expected, token ids as whole numbers (sequences, time), or arrays of one shape (examples, …)"
         )
     return x.astype(np.float32)
 

@@ -8,19 +8,26 @@ from edgeseq.data.dataset import Array, Dataset, Loaded, Parts
 TEST_SHARE = 0.2
 """Put aside for the test where a source has no test part of its own and the recipe says nothing."""
 
+VALIDATION_SHARE = 0.2
+"""Of the rest, what training decides on, likewise."""
 
-def split(loaded: Loaded, test: float | None, validation: float, seed: int) -> Parts:
+
+def split(loaded: Loaded, test: float | None, validation: float | None, seed: int) -> Parts:
     """Train, validation and test part. test, validation: shares, the second of what the first leaves.
 
     Raises:
-        UsageError: a test share for a source that comes with its own test part; too few sequences.
+        UsageError: a share for a part that the source brings itself; too few examples.
     """
-    if loaded.test is not None and test is not None:
-        raise UsageError(f"{loaded.about.name} comes with its own test part; leave 'test' out of the table 'data'")
-    whole, aside = loaded.whole, loaded.test
+    for name, part, share in (("test", loaded.test, test), ("validation", loaded.validation, validation)):
+        if part is not None and share is not None:
+            raise UsageError(
+                f"{loaded.about.name} comes with its own {name} part; leave '{name}' out of the table 'data'"
+            )
+    train, aside, decide = loaded.whole, loaded.test, loaded.validation
     if aside is None:
-        whole, aside = cut(whole, TEST_SHARE if test is None else test, seed)
-    train, decide = cut(whole, validation, seed + 1)
+        train, aside = cut(train, TEST_SHARE if test is None else test, seed)
+    if decide is None:
+        train, decide = cut(train, VALIDATION_SHARE if validation is None else validation, seed + 1)
     return Parts(train, decide, aside, loaded.about)
 
 

@@ -1,7 +1,7 @@
 """From what stands after `--input` to arrays by input name, whatever the format."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import PurePath
@@ -74,19 +74,25 @@ def suffix_of(path: str) -> str:
     return suffix
 
 
+def chance_inputs(signature: Signature) -> tuple[Tensor, ...]:
+    """The inputs that are pure chance, such as the noise a text is drawn with: uniform numbers beside the data."""
+    return tuple(t for t in signature.inputs[1:] if "uniform" in (t.draw or {}))
+
+
 def _read_one(path: str, signature: Signature) -> Sequences:
     where = title(path)
     suffix = None if path == STANDARD else suffix_of(path)
+    needed = replace(signature, inputs=tuple(t for t in signature.inputs if t not in chance_inputs(signature)))
     with opened(path) as stream:
         if suffix is None:
             suffix, stream = _sniff(stream)
         if suffix == ".jsonl":
-            return Sequences(*jsonl.read(numbered(stream), where, signature))
+            return Sequences(*jsonl.read(numbered(stream), where, needed))
         if suffix == ".npz":
             found = npz.read(stream, where, signature.input_names)
             tensors = {t.name: t for t in signature.inputs}
             return Sequences({k: with_batch(a, tensors[k]) if k in tensors else a for k, a in found.items()})
-        tensor = _single(signature, where)
+        tensor = _single(needed, where)
         if suffix == ".npy":
             return Sequences({tensor.name: with_batch(npy.read(stream, where), tensor)})
         return Sequences({tensor.name: _from_rows(csv.read(numbered(stream), where), tensor, where)})

@@ -1,20 +1,71 @@
 """The families: which names there are, and how a network is built from a name and a config."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgeseq_runtime.errors import UsageError
 
 from edgeseq import schema
-from edgeseq.nn.family import Batch, Family, Hints
+from edgeseq.nn.charlm import CharLM, CharLMConfig
+from edgeseq.nn.cnn import Cnn, CnnConfig
+from edgeseq.nn.crnn import Crnn, CrnnConfig
+from edgeseq.nn.elm import Elm, ElmConfig
+from edgeseq.nn.family import Batch, ClosedForm, Family, Hints, Outputs
+from edgeseq.nn.grid import Grid, GridConfig
+from edgeseq.nn.mlp import Mlp, MlpConfig
+from edgeseq.nn.network import Network
 from edgeseq.nn.recurrent import Recurrent, RecurrentConfig
+from edgeseq.nn.tagger import Tagger, TaggerConfig
+from edgeseq.nn.tcn import Tcn, TcnConfig
+from edgeseq.nn.tree import Tree, TreeConfig
 
-FAMILIES = ("rnn", "lstm", "gru")
+__all__ = [
+    "FAMILIES",
+    "Batch",
+    "ClosedForm",
+    "Family",
+    "Hints",
+    "Network",
+    "Outputs",
+    "Recurrent",
+    "RecurrentConfig",
+    "build",
+    "entry",
+]
 
-__all__ = ["FAMILIES", "Batch", "Family", "Hints", "Recurrent", "RecurrentConfig", "build"]
+
+@dataclass(frozen=True)
+class Entry:
+    """One family: its network and config classes, and the keys of the config that the name alone decides."""
+
+    network: type[Any]
+    config: type[Any]
+    decided: Mapping[str, Any] = field(default_factory=dict)
 
 
-def build(family: str, config: Mapping[str, Any], hints: Hints | None = None) -> Recurrent:
+FAMILIES: Mapping[str, Entry] = {
+    **{cell: Entry(Recurrent, RecurrentConfig, {"cell": cell}) for cell in ("rnn", "lstm", "gru")},
+    "mlp": Entry(Mlp, MlpConfig),
+    "elm": Entry(Elm, ElmConfig),
+    "cnn": Entry(Cnn, CnnConfig),
+    "charlm": Entry(CharLM, CharLMConfig),
+    "grid": Entry(Grid, GridConfig),
+    "crnn": Entry(Crnn, CrnnConfig),
+    "tree": Entry(Tree, TreeConfig),
+    "tcn": Entry(Tcn, TcnConfig),
+    "tagger": Entry(Tagger, TaggerConfig),
+}
+
+
+def entry(family: str) -> Entry:
+    """What belongs to a family's name. Raises UsageError for one that is not known."""
+    if family not in FAMILIES:
+        raise UsageError(f"family '{family}' is not known; choose one of {', '.join(FAMILIES)}")
+    return FAMILIES[family]
+
+
+def build(family: str, config: Mapping[str, Any], hints: Hints | None = None) -> Network:
     """The network of a family, with fresh random weights.
 
     Args:
@@ -23,9 +74,10 @@ def build(family: str, config: Mapping[str, Any], hints: Hints | None = None) ->
     Raises:
         UsageError: an unknown family, an unknown or missing key, a value of another type or out of range.
     """
-    if family not in FAMILIES:
-        raise UsageError(f"family '{family}' is not known; choose one of {', '.join(FAMILIES)}")
-    if config.get("cell", family) != family:
-        raise UsageError(f"the family is '{family}', but its config says cell = {config['cell']!r}")
-    values = {"cell": family, **config}
-    return Recurrent(schema.build(RecurrentConfig, values, f"the config of the family '{family}'"), hints)
+    found = entry(family)
+    for key, value in found.decided.items():
+        if config.get(key, value) != value:
+            raise UsageError(f"the family is '{family}', but its config says {key} = {config[key]!r}")
+    values = {**found.decided, **config}
+    make: Callable[[Any, Hints | None], Network] = found.network  # a subclass knows its family's name
+    return make(schema.build(found.config, values, f"the config of the family '{family}'"), hints)

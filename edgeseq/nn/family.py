@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from edgeseq_runtime.signature import Signature
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeseq.data import Dataset
+
 Batch = Mapping[str, Tensor]
+"""Tensors by the names of a Dataset's arrays: x, y, lengths, y_lengths, and further inputs."""
+
+Outputs = Mapping[str, Tensor]
+"""What a network's forward gives, by the signature's output names."""
 
 
 @dataclass(frozen=True)
@@ -16,42 +22,54 @@ class Hints:
     """What training learnt about the data and a device wants to know.
 
     labels: class names in the order of the logits. draw: by input name, how to make a realistic random input
-    (see edgeseq_runtime.signature.Tensor). typical: by axis name, the size in ordinary use.
+    (see edgeseq_runtime.signature.Tensor). typical: by axis name, the size in ordinary use. vocabulary: by input
+    name, what the token ids stand for.
     """
 
     labels: tuple[str, ...] | None = None
     draw: Mapping[str, Any] = field(default_factory=dict)
     typical: Mapping[str, int] = field(default_factory=lambda: {"batch": 1, "time": 20})
+    vocabulary: Mapping[str, tuple[str, ...]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a checkpoint stores them."""
+        vocabulary = self.vocabulary
         return {
             "labels": list(self.labels) if self.labels is not None else None,
             "draw": dict(self.draw),
             "typical": dict(self.typical),
+            "vocabulary": None if vocabulary is None else {name: list(symbols) for name, symbols in vocabulary.items()},
         }
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> "Hints":
         """Read what `to_dict` wrote."""
-        labels = value.get("labels")
+        labels, vocabulary = value.get("labels"), value.get("vocabulary")
         return Hints(
             tuple(str(label) for label in labels) if labels is not None else None,
             dict(value.get("draw", {})),
             {name: int(size) for name, size in value.get("typical", {}).items()},
+            None if vocabulary is None else {name: tuple(map(str, symbols)) for name, symbols in vocabulary.items()},
         )
 
 
 class Family(Protocol):
-    """A trainable network that knows its own signature. All families are torch modules too.
+    """A trainable network that knows its own signature. All families are torch modules too (nn.network.Network).
 
     config: a frozen dataclass of plain values from which the network can be built again.
+    timeless: whether an input is one array and not a sequence, so that lengths mean nothing.
     """
 
     config: Any
     hints: Hints
     family: str
     task: str
+    timeless: ClassVar[bool]
+
+    @classmethod
+    def sizes(cls, data: Dataset) -> dict[str, Any]:
+        """The keys of the config that the data decides; a recipe leaves them out."""
+        ...
 
     def forward(self, *args: Tensor | None, **kwargs: Tensor | None) -> dict[str, Tensor]:
         """Tensors by the signature's input names -> tensors by its output names, next states included."""
@@ -61,18 +79,43 @@ class Family(Protocol):
         """What goes in and out."""
         ...
 
-    def sample(self, sizes: Mapping[str, int], seed: int) -> dict[str, Tensor]:
-        """Valid random inputs at the given sizes of the named axes, states left out."""
+    def vocabulary(self) -> Mapping[str, Any] | None:
+        """How text becomes token ids, by input name, as the contract tells it; None where no input is text."""
+        ...
+
+    def values(self) -> Mapping[str, float | int]:
+        """Named scalars that may be set at load, with their defaults; `forward` takes them as tensors of no axes."""
         ...
 
     def initial_values(self) -> dict[str, NDArray[Any]]:
         """The learned initial states by input name; empty where a sequence starts from zeros."""
         ...
 
-    def loss(self, batch: Batch) -> Tensor:
-        """The training loss of a batch {x, y, lengths}, a scalar."""
+    def standardise(self, data: Dataset) -> None:
+        """Put the statistics of the training data into the network."""
         ...
 
-    def metrics(self, batch: Batch) -> dict[str, Tensor]:
-        """Figures of a batch by name, each the mean over its rows: `accuracy`, or `mae`."""
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What `forward` takes of a batch."""
+        ...
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The training loss, a scalar."""
+        ...
+
+    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Figures by name (see edgeseq.training.figures), each the mean over the batch's rows or valid steps."""
+        ...
+
+    def decisions(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Predicted and true classes, int64 (answers,) each; None where there are none to tell apart."""
+        ...
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A family whose readout is solved for, not trained by gradient."""
+
+    def solve(self, data: Dataset) -> Mapping[str, Any]:
+        """Find the readout's weights; returns what was chosen on the way, such as the penalty, as plain values."""
         ...

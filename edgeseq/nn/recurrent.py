@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from edgeseq_export.ops import Cell, RecurrentLayer
-from edgeseq_runtime.draw import draw_inputs
+from edgeseq_export.ops import Cell, LeakyLayer, RecurrentLayer
 from edgeseq_runtime.errors import UsageError
-from edgeseq_runtime.signature import BATCH, TIME, Axis, Kind, Limit, Signature, StatePair
+from edgeseq_runtime.signature import BATCH, TIME, Axis, Limit, Signature, StatePair
 from edgeseq_runtime.signature import Tensor as TensorSpec
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from edgeseq.nn.family import Batch, Hints
+from edgeseq.data import Dataset
+from edgeseq.nn import initialise
+from edgeseq.nn.family import Hints
+from edgeseq.nn.network import BASELINE, Network, check_choice, check_common, check_positive, last_step
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,14 @@ class RecurrentConfig:
     task: "classify" gives logits and probabilities; "forecast" gives values in the data's own units.
     ragged: whether the network takes lengths. standardise: whether inputs (and forecast values) are standardised
         in the network, by the training data's mean and deviation.
+    baseline: whether a first forecast is an input too, at every step, to which the answer is added.
     vocabulary_size, embedding_size: where the input is token ids, embedded before the first layer.
+    recurrent_init: of the recurrent matrices: PyTorch's uniform one, orthogonal, or (of the plain RNN) the identity.
+    forget_bias: of the forget gates at the start, of the LSTM alone; None for PyTorch's random one.
+    chrono: how many steps the gates of an LSTM or GRU remember at the start, each unit from 1 to so many; 0 for
+        PyTorch's random gates.
+    leak_rate: of the plain RNN alone: the share of a unit's value that is new at each step.
+    skip: of the plain RNN alone: a unit also reads the state so many steps ago; 0 for none.
     """
 
     cell: Literal["rnn", "lstm", "gru"]
@@ -44,80 +52,93 @@ class RecurrentConfig:
     ragged: bool = True
     standardise: bool = True
     initial_state: Literal["zeros", "learned"] = "zeros"
+    baseline: bool = False
     vocabulary_size: int | None = None
     embedding_size: int = 32
+    recurrent_init: Literal["default", "orthogonal", "identity"] = "default"
+    forget_bias: float | None = None
+    chrono: int = 0
+    leak_rate: float = 1.0
+    skip: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("cell", self.cell, ("rnn", "lstm", "gru"))
-        _one_of("nonlinearity", self.nonlinearity, ("tanh", "relu", "sigmoid"))
-        _one_of("head", self.head, ("step", "last", "mean"))
-        _one_of("task", self.task, ("classify", "forecast"))
-        _one_of("initial_state", self.initial_state, ("zeros", "learned"))
-        for name in ("input_size", "output_size", "hidden_size", "num_layers", "embedding_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, but at least 1 is needed")
-        if self.task == "classify" and self.output_size < 2:
-            raise UsageError(f"output_size is {self.output_size}, but there are at least 2 classes to choose from")
+        check_common(self)
+        check_choice("cell", self.cell, ("rnn", "lstm", "gru"))
+        check_choice("nonlinearity", self.nonlinearity, ("tanh", "relu", "sigmoid"))
+        check_choice("head", self.head, ("step", "last", "mean"))
+        check_choice("task", self.task, ("classify", "forecast"))
+        check_choice("initial_state", self.initial_state, ("zeros", "learned"))
+        check_positive(self, "input_size", "hidden_size", "num_layers", "embedding_size")
         if self.vocabulary_size is not None and self.vocabulary_size < 2:
             raise UsageError(f"vocabulary_size is {self.vocabulary_size}, but at least 2 tokens are needed")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is {self.dropout}, but it must be at least 0 and less than 1")
+        if self.baseline and self.task != "forecast":
+            raise UsageError(f"a baseline is a first forecast, but the task is to {self.task}")
+        self._check_long_term()
+
+    @property
+    def leaky(self) -> bool:
+        """Whether its units leak or look back further than a step, so that no operator computes them."""
+        return self.leak_rate != 1 or self.skip > 0
+
+    def _check_long_term(self) -> None:
+        check_choice("recurrent_init", self.recurrent_init, ("default", "orthogonal", "identity"))
+        if not 0 < self.leak_rate <= 1:
+            raise UsageError(f"leak_rate is {self.leak_rate}, but it must be above 0 and at most 1")
+        if self.skip < 0 or self.skip == 1:
+            raise UsageError(f"skip is {self.skip}, but it must be at least 2 steps, or 0 for none")
+        if self.cell != "rnn" and (self.leaky or self.recurrent_init == "identity"):
+            key = "recurrent_init = identity" if not self.leaky else "leak_rate" if self.leak_rate != 1 else "skip"
+            raise UsageError(f"{key} is of the plain rnn, but the cell is {self.cell}, which has gates for that")
+        if self.cell != "lstm" and self.forget_bias is not None:
+            raise UsageError(f"forget_bias is of the lstm, but the cell is {self.cell}, which has no forget gate")
+        if self.chrono and (self.cell == "rnn" or self.chrono < 3 or self.forget_bias is not None):
+            raise UsageError(
+                f"chrono is {self.chrono}: it is at least 3 steps, of the gates of an lstm or gru (the cell is "
+                f"{self.cell}), and takes the place of forget_bias"
+            )
 
 
-class Recurrent(nn.Module):
+class Recurrent(Network):
     """A stack of recurrent layers between input standardisation (or a token embedding) and a head.
 
-    Inputs: `x` float32 (batch, time, input_size), or `tokens` int64 (batch, time); `lengths` int64 (batch,) where
-    the network is ragged; one state a layer and quantity, h0, c0, h1, … (directions, batch, hidden_size).
+    Inputs: `x` float32 (batch, time, input_size), or `tokens` int64 (batch, time); `baseline` float32 (batch, time,
+    output_size) where there is a first forecast; `lengths` int64 (batch,) where the network is ragged; one state a
+    layer and quantity, h0, c0, h1, … (directions, batch, hidden_size). With a skip of d steps a state holds the last
+    d side by side, (directions, batch, d · hidden_size).
     """
 
-    x_mean: Tensor
-    x_deviation: Tensor
-    y_mean: Tensor
-    y_deviation: Tensor
-
     def __init__(self, config: RecurrentConfig, hints: Hints | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.hints = hints or Hints()
-        labels = self.hints.labels
-        if labels is not None and config.task == "classify" and len(labels) != config.output_size:
-            raise UsageError(f"there are {len(labels)} labels, but output_size is {config.output_size}")
-        self.family: str = config.cell
-        self.task: str = config.task
+        super().__init__(config, hints, config.cell, (config.input_size,))
         self.directions = 2 if config.bidirectional else 1
-        self.register_buffer("x_mean", torch.zeros(config.input_size))
-        self.register_buffer("x_deviation", torch.ones(config.input_size))
-        self.register_buffer("y_mean", torch.zeros(config.output_size))
-        self.register_buffer("y_deviation", torch.ones(config.output_size))
         self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size) if config.vocabulary_size else None
         width = config.embedding_size if self.embedding else config.input_size
         sizes = [width] + [config.hidden_size * self.directions] * (config.num_layers - 1)
-        self.layers = nn.ModuleList(
-            RecurrentLayer(self._cell(), size, config.hidden_size, config.bidirectional) for size in sizes
-        )
+        self.layers = nn.ModuleList(self._layer(size) for size in sizes)
+        self._state_size = config.hidden_size * max(config.skip, 1)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.hidden_size * self.directions, config.output_size)
         self.initial = nn.ParameterDict()
         if config.initial_state == "learned":
-            shape = (self.directions, 1, config.hidden_size)
+            shape = (self.directions, 1, self._state_size)
             self.initial.update({name: nn.Parameter(torch.zeros(shape)) for name in self._layer_states()})
 
-    def standardise(self, x_mean: Tensor, x_deviation: Tensor, y_mean: Tensor, y_deviation: Tensor) -> None:
-        """Set the data's mean and deviation: inputs (input_size,), forecast values (output_size,)."""
-        for name, value in (
-            ("x_mean", x_mean),
-            ("x_deviation", x_deviation),
-            ("y_mean", y_mean),
-            ("y_deviation", y_deviation),
-        ):
-            getattr(self, name).copy_(value)
+    @classmethod
+    def sizes(cls, data: Dataset) -> dict[str, Any]:
+        """Features, classes or values, whether there is a first forecast, and the tokens there are."""
+        sizes = {**super().sizes(data), "input_size": 1 if data.tokens else data.x.shape[2]}
+        if BASELINE in data.more:
+            sizes["baseline"] = True
+        if data.tokens:
+            symbols = (data.vocabulary or {}).get("tokens")
+            sizes["vocabulary_size"] = len(symbols) if symbols is not None else int(data.x.max()) + 1
+        return sizes
 
     def forward(
         self,
         x: Tensor | None = None,
         lengths: Tensor | None = None,
         tokens: Tensor | None = None,
+        baseline: Tensor | None = None,
         **states: Tensor,
     ) -> dict[str, Tensor]:
         """Outputs and next states by the signature's names; a state that is not given starts at its initial value."""
@@ -133,24 +154,19 @@ class Recurrent(nn.Module):
             y, after = layer(self.dropout(y) if index else y, given, lengths)
             following.update({f"{name}_next": state for name, state in zip(names, after, strict=True)})
             last = after[0]
-        return {**self._answer(y, last, lengths, states, following), **following}
+        if self.config.skip:
+            last = last[:, :, -self.config.hidden_size :]  # the state holds earlier steps before it
+        if baseline is not None and self.config.head != "step":
+            baseline = last_step(baseline, lengths)
+        pooled = self._pooled(y, last, lengths, states, following)
+        return {**self.answer(self.head(self.dropout(pooled)), baseline), **following}
 
     def signature(self) -> Signature:
         """What goes in and out, with the hints of the training data."""
         config = self.config
-        kind: Kind = "step" if config.head == "step" else "last"
-        axes: tuple[Axis, ...] = (BATCH, TIME) if kind == "step" else (BATCH,)
-        value = (*axes, config.output_size)
-        if config.task == "classify":
-            outputs: tuple[TensorSpec, ...] = (
-                TensorSpec("logits", "float32", value, kind, decision="argmax"),
-                TensorSpec("probabilities", "float32", value, kind, decision="argmax"),
-            )
-        else:
-            outputs = (TensorSpec("values", "float32", value, kind),)
         return Signature(
             inputs=self._inputs(),
-            outputs=outputs,
+            outputs=self.answers("step" if config.head == "step" else "last"),
             states=self._state_pairs(),
             limits={TIME: Limit(1, None), BATCH: Limit(1, None)},
             typical=dict(self.hints.typical),
@@ -158,42 +174,9 @@ class Recurrent(nn.Module):
             reason="it reads the sequence in both directions, so it needs the whole" if config.bidirectional else None,
         )
 
-    def sample(self, sizes: Mapping[str, int], seed: int) -> dict[str, Tensor]:
-        """Valid random inputs by the signature's `draw` hints, ragged where the network is."""
-        arrays = draw_inputs(self.signature(), sizes, seed, ragged=self.config.ragged)
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
     def initial_values(self) -> dict[str, NDArray[Any]]:
-        """The learned initial states by input name, (directions, 1, hidden_size); empty where they are zeros."""
+        """The learned initial states by input name, (directions, 1, state size); empty where they are zeros."""
         return {name: value.detach().numpy() for name, value in self.initial.items()}
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross entropy, or the mean squared error of standardised values; over valid steps for a step head."""
-        outputs, y = self._predict(batch)
-        if self.config.task == "classify":
-            return F.cross_entropy(outputs, y)
-        return F.mse_loss((outputs - self.y_mean) / self.y_deviation, (y - self.y_mean) / self.y_deviation)
-
-    def metrics(self, batch: Batch) -> dict[str, Tensor]:
-        """`accuracy`, or `mae`, the mean absolute error in the data's own units."""
-        outputs, y = self._predict(batch)
-        if self.config.task == "classify":
-            return {"accuracy": (outputs.argmax(-1) == y).float().mean()}
-        return {"mae": (outputs - y).abs().mean()}
-
-    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits or values beside their targets, rows flattened over valid steps for a step head."""
-        name = "tokens" if self.embedding else "x"
-        lengths = batch.get("lengths") if self.config.ragged else None
-        outputs = self(**{name: batch["x"]}, lengths=lengths)
-        predicted = outputs["logits" if self.config.task == "classify" else "values"]
-        y = batch["y"]
-        if self.config.head == "step":
-            valid = torch.ones(predicted.shape[:2], dtype=torch.bool, device=predicted.device)
-            if lengths is not None:
-                valid = torch.arange(predicted.shape[1], device=lengths.device) < lengths[:, None]
-            predicted, y = predicted[valid], y[valid]
-        return predicted, y
 
     def _embed(self, x: Tensor | None, tokens: Tensor | None) -> Tensor:
         if self.embedding is not None:
@@ -202,29 +185,22 @@ class Recurrent(nn.Module):
             return cast(Tensor, self.embedding(tokens))
         if x is None:
             raise UsageError(f"this network takes 'x', float32 (batch, time, {self.config.input_size})")
-        return (x - self.x_mean) / self.x_deviation if self.config.standardise else x
+        return self.standardised(x)
 
-    def _answer(
+    def _pooled(
         self,
         y: Tensor,
         last: Tensor,
         lengths: Tensor | None,
         states: Mapping[str, Tensor],
         following: dict[str, Tensor],
-    ) -> dict[str, Tensor]:
-        """Apply the head. y: (time, batch, width); last: (directions, batch, hidden_size)."""
+    ) -> Tensor:
+        """What the head reads. y: (time, batch, width); last: (directions, batch, hidden_size)."""
         if self.config.head == "step":
-            pooled = y.transpose(0, 1)
-        elif self.config.head == "last":
-            pooled = last.squeeze(0) if self.directions == 1 else torch.cat([last[0], last[1]], -1)
-        else:
-            pooled = self._mean(y, lengths, states, following)
-        result = self.head(self.dropout(pooled))
-        if self.config.task == "classify":
-            return {"logits": result, "probabilities": torch.softmax(result, -1)}
-        if self.config.standardise:
-            result = result * self.y_deviation + self.y_mean
-        return {"values": result}
+            return y.transpose(0, 1)
+        if self.config.head == "last":
+            return last.squeeze(0) if self.directions == 1 else torch.cat([last[0], last[1]], -1)
+        return self._mean(y, lengths, states, following)
 
     def _mean(
         self, y: Tensor, lengths: Tensor | None, states: Mapping[str, Tensor], following: dict[str, Tensor]
@@ -244,12 +220,16 @@ class Recurrent(nn.Module):
         else:
             draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
             main = TensorSpec("x", "float32", (BATCH, TIME, config.input_size), draw=draw)
-        if not config.ragged:
-            return (main,)
-        return main, TensorSpec("lengths", "int64", (BATCH,), of=main.name)
+        inputs = [main]
+        if config.baseline:
+            draw = self.hints.draw.get(BASELINE, {"normal": [0.0, 1.0]})
+            inputs.append(TensorSpec(BASELINE, "float32", (BATCH, TIME, config.output_size), draw=draw))
+        if config.ragged:
+            inputs.append(TensorSpec("lengths", "int64", (BATCH,), of=main.name))
+        return tuple(inputs)
 
     def _state_pairs(self) -> tuple[StatePair, ...]:
-        axes: tuple[Axis, ...] = (self.directions, BATCH, self.config.hidden_size)
+        axes: tuple[Axis, ...] = (self.directions, BATCH, self._state_size)
         names = [name for index in range(self.config.num_layers) for name in self._layer_states(index)]
         pairs = [StatePair(name, f"{name}_next", axes, self.config.initial_state) for name in names]
         if self.config.head == "mean":
@@ -265,17 +245,27 @@ class Recurrent(nn.Module):
         return tuple(f"{quantity}{i}" for i in indices for quantity in quantities)
 
     def _initial(self, name: str, batch: int, like: Tensor) -> Tensor:
-        shape = (self.directions, batch, self.config.hidden_size)
+        shape = (self.directions, batch, self._state_size)
         if self.config.initial_state == "learned":
             return cast(Tensor, self.initial[name]).expand(shape).contiguous()
         return like.new_zeros(shape)
 
+    def _layer(self, size: int) -> RecurrentLayer | LeakyLayer:
+        """A layer that reads `size` features, with its first weights."""
+        config = self.config
+        given = (self._cell(), size, config.hidden_size, config.bidirectional)
+        layer = LeakyLayer(*given, config.leak_rate, config.skip) if config.leaky else RecurrentLayer(*given)
+        if config.recurrent_init == "orthogonal":
+            initialise.orthogonal(layer)
+        elif config.recurrent_init == "identity":
+            initialise.identity(layer)
+        if config.forget_bias is not None and isinstance(layer, RecurrentLayer):
+            initialise.forget_bias(layer, config.forget_bias)
+        if config.chrono and isinstance(layer, RecurrentLayer):
+            initialise.chrono(layer, config.chrono)
+        return layer
+
     def _cell(self) -> Cell:
         if self.config.cell == "rnn":
             return cast(Cell, f"rnn_{self.config.nonlinearity}")
-        return self.config.cell
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(f"{name} is {value!r}, but it must be one of {', '.join(allowed)}")
+        return cast(Cell, self.config.cell)

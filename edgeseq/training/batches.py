@@ -7,39 +7,69 @@ from torch import Tensor
 
 from edgeseq.data import Dataset
 
+CONTINUES = "continues"
+"""In a batch that goes on where the one before it stopped: the states are to be carried over."""
+
 
 class Batches:
-    """Iterates over {x, y, lengths} as in Dataset, as tensors, cut after the longest sequence of each batch.
+    """Iterates over {x, y, lengths, y_lengths, …further inputs} as in Dataset, as tensors, what there is of them.
+
+    Time axes are cut after the longest sequence of each batch.
 
     seed: None for the dataset's own order. epoch: asked at the start of each pass; the order of a pass
     depends on nothing else, so a resumed training sees what an uninterrupted one would have seen.
+    truncate: sequences come in pieces of so many steps, one after the other; each but the first has the key
+    CONTINUES. A row that has ended stays in the later pieces, with length 0.
     """
 
     def __init__(
-        self, data: Dataset, batch_size: int, seed: int | None = None, epoch: Callable[[], int] = lambda: 0
+        self,
+        data: Dataset,
+        batch_size: int,
+        seed: int | None = None,
+        epoch: Callable[[], int] = lambda: 0,
+        truncate: int | None = None,
     ) -> None:
-        self._x, self._y = torch.from_numpy(data.x), torch.from_numpy(data.y)
-        self._lengths = torch.from_numpy(data.lengths)
-        self._stepwise = data.stepwise
-        self._batch_size, self._seed, self._epoch = batch_size, seed, epoch
+        arrays = {"x": data.x, "y": data.y, "lengths": data.lengths, "y_lengths": data.y_lengths, "naive": data.naive}
+        present = {name: array for name, array in {**arrays, **data.more}.items() if array is not None}
+        self._tensors = {name: torch.from_numpy(array) for name, array in present.items()}
+        self._timed = [] if data.lengths is None else ["x", *data.more, *(["y", "naive"] if data.stepwise else [])]
+        self._count = len(data)
+        self._batch_size, self._seed, self._epoch, self._truncate = batch_size, seed, epoch, truncate
+        if truncate is None or data.lengths is None:
+            self._length = -(-self._count // batch_size)
+            self._truncate = None
+        else:
+            self._length = sum(1 for _ in self)
 
     def __len__(self) -> int:
-        return -(-len(self._x) // self._batch_size)
+        return self._length
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = self._order()
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            lengths = self._lengths[rows]
-            time = int(lengths.max())
-            y = self._y[rows]
-            yield {"x": self._x[rows, :time], "y": y[:, :time] if self._stepwise else y, "lengths": lengths}
+            batch = self._cut({name: tensor[rows] for name, tensor in self._tensors.items()})
+            yield from [batch] if self._truncate is None else self._pieces(batch, self._truncate)
+
+    def _cut(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "lengths" in batch:
+            time = int(batch["lengths"].max())
+            batch.update({name: batch[name][:, :time] for name in self._timed if name in batch})
+        return batch
+
+    def _pieces(self, batch: dict[str, Tensor], steps: int) -> Iterator[dict[str, Tensor]]:
+        lengths = batch["lengths"]
+        for start in range(0, int(lengths.max()), steps):
+            piece = {name: t[:, start : start + steps] if name in self._timed else t for name, t in batch.items()}
+            piece["lengths"] = (lengths - start).clamp(0, steps)
+            yield {**piece, CONTINUES: torch.tensor(True)} if start else piece
 
     def _order(self) -> Tensor:
         if self._seed is None:
-            return torch.arange(len(self._x))
+            return torch.arange(self._count)
         generator = torch.Generator().manual_seed(mix(self._seed, self._epoch()))
-        return torch.randperm(len(self._x), generator=generator)
+        return torch.randperm(self._count, generator=generator)
 
 
 def mix(seed: int, count: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgeseq.data import Parts
+from edgeseq.data import Dataset, Parts
 from edgeseq.data.dataset import Array
 from edgeseq.recipe import Recipe
 
@@ -27,15 +27,25 @@ def card(name: str, recipe: Recipe, parts: Parts, metrics: Mapping[str, Any], co
 
 def _network(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in recipe.model.settings.items())
-    x = parts.train.x
-    given = "token ids" if parts.train.tokens else f"{x.shape[2]} features a step"
-    labels, values = parts.train.labels, parts.train.y.shape[-1]
+    data = parts.train
+    labels, values = data.labels, data.y.shape[-1]
     asked = f"{len(labels)} classes" if labels is not None else f"{values} values"
-    every = ", at every step" if parts.train.stepwise else ""
+    if data.task == "transcribe":
+        asked = f"a sequence of {asked}"
+    every = ", at every step" if data.stepwise else ""
     return (
         f"Family `{recipe.model.family}` ({settings or 'default settings'}), {metrics['parameters']:,} "
-        f"parameters. It reads {given} and answers with {asked}{every}."
+        f"parameters. It reads {_given(data)} and answers with {asked}{every}."
     )
+
+
+def _given(data: Dataset) -> str:
+    if data.tokens:
+        return "token ids"
+    if data.lengths is not None:
+        return f"{data.x.shape[2]} features a step"
+    shape = " × ".join(map(str, data.x.shape[1:]))
+    return f"arrays of {shape}" if data.x.ndim > 2 else f"{shape} features"
 
 
 def _data(parts: Parts) -> str:
@@ -45,10 +55,23 @@ def _data(parts: Parts) -> str:
 
 
 def _split(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
-    rows = [
-        (part, len(data), f"{data.lengths.min()} to {data.lengths.max()}")
-        for part, data in (("training", parts.train), ("validation", parts.validation), ("test", parts.test))
-    ]
+    three = (("training", parts.train), ("validation", parts.validation), ("test", parts.test))
+    if parts.train.lengths is None:
+        table = _table(("part", "examples"), [(part, len(data)) for part, data in three])
+    else:
+        rows = [(part, len(d), f"{d.lengths.min()} to {d.lengths.max()}") for part, d in three if d.lengths is not None]
+        table = _table(("part", "sequences", "steps"), rows)
+    how = _how(recipe, metrics) + "The test part decided nothing in this training; it gives the figures below."
+    return table + "\n\n" + how
+
+
+def _how(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
+    if "solved" in metrics:
+        chosen = ", ".join(f"{name} {value:.4g}" for name, value in metrics["solved"].items())
+        return (
+            "The readout was solved for in closed form, on the training part for the validation figures, and then on "
+            f"the training and validation parts together ({chosen}). "
+        )
     search = metrics["search"]
     how = (
         f"Training ran for {search['ran']} of at most {recipe.train.epochs} epochs (patience "
@@ -59,14 +82,22 @@ def _split(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
             f"A fresh network was then trained for {metrics['epochs']} epochs on the training and validation "
             "parts together, with nothing left to choose; it is the one kept. "
         )
-    how += "The test part decided nothing in this training; it gives the figures below."
-    return _table(("part", "sequences", "steps"), rows) + "\n\n" + how
+    if recipe.train.repeats > 1:
+        how += (
+            f"{recipe.train.repeats} networks were trained so, from different seeds; the one kept had the lowest "
+            "validation loss, and what is said here of epochs is its. "
+        )
+    return how
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
     names = list(metrics["test"])
     rows = [(part, *(f"{metrics[part][name]:.4f}" for name in names)) for part in ("validation", "test")]
-    return _table(("part", *names), rows) + "\n\nThe validation figures are of the network before any refit."
+    text = _table(("part", *names), rows) + "\n\nThe validation figures are of the network before any refit."
+    if "repeats" not in metrics:
+        return text
+    each = [(run["seed"], *(f"{run['test'][name]:.4f}" for name in names)) for run in metrics["repeats"]]
+    return f"{text} All are means over the seeds. On the test part, seed by seed:\n\n" + _table(("seed", *names), each)
 
 
 def _classes(labels: Sequence[str], confusion: Array) -> str:

@@ -14,7 +14,7 @@ import torch
 from edgeseq_runtime.errors import MissingError, UsageError
 
 from edgeseq.data import Dataset
-from edgeseq.nn import Recurrent
+from edgeseq.nn import Network
 from edgeseq.recipe import TrainTable
 from edgeseq.training.batches import Batches
 from edgeseq.training.callbacks import Bar, Best, KeepState
@@ -38,7 +38,7 @@ class Fit:
     @property
     def steps(self) -> int:
         """Updates, if it runs to its end."""
-        return self.table.epochs * -(-len(self.train) // self.table.batch_size)
+        return self.table.epochs * len(Batches(self.train, self.table.batch_size, truncate=self.table.truncate))
 
 
 def choose_device(name: str) -> str:
@@ -60,7 +60,7 @@ class Fitted:
     early: bool
 
 
-def fit(plan: Fit, network: Recurrent, file: ResumeFile, notes: Mapping[str, Any], resume: bool) -> Fitted:
+def fit(plan: Fit, network: Network, file: ResumeFile, notes: Mapping[str, Any], resume: bool) -> Fitted:
     """Fit the network in place; leave it on the CPU, in eval mode, and with a validation part at its best.
 
     Args:
@@ -75,9 +75,10 @@ def fit(plan: Fit, network: Recurrent, file: ResumeFile, notes: Mapping[str, Any
         callbacks.append(Bar(plan.phase))
     with _quiet(), _interruptible():
         trainer = _trainer(plan, callbacks, file.path.parent)
-        train = Batches(plan.train, plan.table.batch_size, plan.table.seed, lambda: int(trainer.current_epoch))
+        table = plan.table
+        train = Batches(plan.train, table.batch_size, table.seed, lambda: int(trainer.current_epoch), table.truncate)
         validation = None if plan.validation is None else Batches(plan.validation, 256)
-        learner = Learner(network, plan.table, plan.steps)
+        learner = Learner(network, table, plan.steps)
         trainer.fit(learner, train, validation, ckpt_path=str(file.path) if resume else None)
     network.cpu().eval()
     if plan.validation is None:

@@ -16,8 +16,9 @@ from edgeseq_runtime.atomic import write_bytes
 from edgeseq import checkpoint
 from edgeseq.data import Dataset, Parts
 from edgeseq.data.dataset import Array
-from edgeseq.nn import Recurrent
+from edgeseq.nn import Network
 from edgeseq.recipe import Recipe
+from edgeseq.training.batches import Batches
 from edgeseq.training.card import card
 
 METRICS_VERSION = 1
@@ -29,7 +30,7 @@ _SAMPLES = 8
 class Outcome:
     """A finished training. confusion: int64 (classes, classes) on the test part; None for a forecast."""
 
-    network: Recurrent
+    network: Network
     parts: Parts
     metrics: Mapping[str, Any]
     confusion: Array | None
@@ -73,14 +74,12 @@ def _recipe_text(recipe: Recipe, folder: Path) -> str:
     return recipe.text or recipe.to_toml()
 
 
-def _sample(network: Recurrent, test: Dataset) -> bytes:
-    """A few test sequences, evenly spread: the network's own inputs by name, and y."""
+def _sample(network: Network, test: Dataset) -> bytes:
+    """A few test examples, evenly spread: the network's own inputs by name, and y."""
     rows = np.unique(np.linspace(0, len(test) - 1, _SAMPLES).astype(int))
-    few = test.rows(rows)
-    time = int(few.lengths.max())
-    source, *rest = network.signature().inputs
-    arrays = {source.name: few.x[:, :time], "y": few.y[:, :time] if few.stepwise else few.y}
-    arrays.update({tensor.name: few.lengths for tensor in rest})
+    (batch,) = Batches(test.rows(rows), _SAMPLES)
+    kept = {"y": batch["y"], **({"y_lengths": batch["y_lengths"]} if "y_lengths" in batch else {})}
+    arrays = {name: tensor.numpy() for name, tensor in {**network.inputs(batch), **kept}.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -1,7 +1,7 @@
 """A whole training: data, search for the number of epochs, refit, test, and the folder with the results."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ import torch
 from edgeseq_runtime.atomic import check_writable
 from edgeseq_runtime.errors import UsageError
 
-from edgeseq.data import Dataset, Parts, open_data
-from edgeseq.nn import Recurrent
+from edgeseq.data import Parts, open_data
+from edgeseq.nn import ClosedForm, Network
 from edgeseq.recipe import Recipe
 from edgeseq.training.evaluate import confusion, evaluate
+from edgeseq.training.figures import check_expectations, shortfalls
 from edgeseq.training.fitting import Fit, choose_device, fit
 from edgeseq.training.folder import Outcome, write_folder
-from edgeseq.training.network import network_for
+from edgeseq.training.network import network_for, parts_for
 from edgeseq.training.resume import Resumed, ResumeFile
 
 SEARCH, REFIT = "training", "refit"
@@ -60,27 +61,73 @@ def train(recipe: Recipe, output_dir: str | Path, *, device: str = "auto", progr
     started = time.monotonic()
     folder = Path(output_dir)
     device = choose_device(device)
-    parts = open_data(recipe.data, recipe.folder)
-    _check_expectations(recipe, parts.train)
+    parts = parts_for(recipe.model, open_data(recipe.data, recipe.folder))
+    check_expectations(recipe.expect, parts.train)
+    if recipe.train.truncate is not None and not parts.train.stepwise:
+        raise UsageError("'truncate' is for data with an answer for every step; this has one for each example")
     check_writable(folder / "metrics.json")
     file = ResumeFile(folder, recipe, parts.about.sha256, device)
-    run = _Run(recipe, parts, device, progress, file, file.find())
+    resumed = file.find()
     with torch.random.fork_rng():  # the caller's random numbers are none of our business
-        network, found = run.search()
-        if recipe.train.refit:
-            network = run.refit(found)
-    metrics = {
-        "test": evaluate(network, parts.test),
-        **found,
-        "data": _counts(parts),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    shortfalls = _shortfalls(recipe, metrics["test"])
-    table = confusion(network, parts.test) if parts.test.task == "classify" else None
-    path = write_folder(folder, recipe, Outcome(network, parts, metrics, table))
+        network, found = _best_of(recipe, parts, device, progress, file, resumed)
+    metrics = {**found, **_about(network, parts), "seconds": round(time.monotonic() - started, 1)}
+    missed = shortfalls(recipe.expect, metrics["test"])
+    path = write_folder(folder, recipe, Outcome(network, parts, metrics, confusion(network, parts.test)))
     file.remove()
-    return TrainResult(metrics, path, metrics["seconds"], shortfalls, run.resumed.epochs if run.resumed else None)
+    return TrainResult(metrics, path, metrics["seconds"], missed, resumed.epochs if resumed else None)
+
+
+def _best_of(
+    recipe: Recipe, parts: Parts, device: str, progress: bool, file: ResumeFile, resumed: Resumed | None
+) -> tuple[Network, dict[str, Any]]:
+    """Train with each seed; the network of the lowest validation loss, and the figures: means where there are several.
+
+    The state to resume from belongs to one seed: those before it are trained again from the start.
+    """
+    runs: list[tuple[Network, dict[str, Any]]] = []
+    for seed in range(recipe.train.seed, recipe.train.seed + recipe.train.repeats):
+        one = replace(recipe, train=replace(recipe.train, seed=seed))
+        network, found = _one(one, parts, device, progress, file, resumed)
+        runs.append((network, {"test": evaluate(network, parts.test), **found}))
+    network, found = min(runs, key=lambda run: run[1]["validation"]["loss"])
+    if len(runs) == 1:
+        return network, found
+    figures = {part: _means([each[part] for _, each in runs]) for part in ("test", "validation")}
+    seeds = [{"seed": recipe.train.seed + i, **each} for i, (_, each) in enumerate(runs)]
+    return network, {**found, **figures, "repeats": seeds}
+
+
+def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(each[name] for each in figures) / len(figures) for name in figures[0]}
+
+
+def _about(network: Network, parts: Parts) -> dict[str, Any]:
+    """What was asked, of how many examples, and how large the network is."""
+    data = parts.train
+    counts = {"training": len(data), "validation": len(parts.validation), "test": len(parts.test)}
+    outputs = len(data.labels) if data.labels is not None else data.y.shape[-1]
+    about = {"task": data.task, "outputs": outputs, "stepwise": data.stepwise, **counts}
+    return {"data": about, "parameters": sum(p.numel() for p in network.parameters())}
+
+
+def _one(
+    recipe: Recipe, parts: Parts, device: str, progress: bool, file: ResumeFile, resumed: Resumed | None
+) -> tuple[Network, dict[str, Any]]:
+    """One training with one seed: by gradient, with a refit where the recipe asks for it, or in closed form."""
+    network = network_for(recipe.model, parts.train, recipe.train.seed)
+    if isinstance(network, ClosedForm):
+        return _solved(network, parts)
+    run = _Run(recipe, parts, device, progress, file, resumed)
+    network, found = run.search(network)
+    return (run.refit(found) if recipe.train.refit else network), found
+
+
+def _solved(network: Any, parts: Parts) -> tuple[Network, dict[str, Any]]:
+    """A readout solved for on the training part, and once more on all but the test part."""
+    network.solve(parts.train)
+    found = {"validation": evaluate(network.eval(), parts.validation)}
+    chosen = network.solve(parts.train.join(parts.validation))
+    return network.eval(), {**found, "solved": dict(chosen)}
 
 
 @dataclass(frozen=True)
@@ -92,14 +139,14 @@ class _Run:
     file: ResumeFile
     resumed: Resumed | None
 
-    def search(self) -> tuple[Recurrent, dict[str, Any]]:
+    def search(self, network: Network) -> tuple[Network, dict[str, Any]]:
         """Train until the validation loss no longer falls; the network, and what was found."""
         train, validation = self.parts.train, self.parts.validation
-        network = network_for(self.recipe.model, train, self.recipe.train.seed)
-        if self.resumed is not None and self.resumed.phase == REFIT:
-            return network, dict(self.resumed.notes)
-        plan = Fit(SEARCH, self.recipe.train, train, validation, self.device, self.progress)
-        fitted = fit(plan, network, self.file, {}, resume=self.resumed is not None)
+        resumed = self._mine(SEARCH, REFIT)
+        if resumed is not None and resumed.phase.startswith(REFIT):
+            return network, dict(resumed.notes)
+        plan = Fit(self._phase(SEARCH), self.recipe.train, train, validation, self.device, self.progress)
+        fitted = fit(plan, network, self.file, {}, resume=resumed is not None)
         found = {
             "validation": evaluate(network, validation),
             "search": {"ran": fitted.ran, "best": fitted.best},
@@ -108,38 +155,20 @@ class _Run:
         refit_epochs = fitted.best if fitted.early else fitted.ran
         return network, {**found, "epochs": refit_epochs if self.recipe.train.refit else fitted.best}
 
-    def refit(self, found: Mapping[str, Any]) -> Recurrent:
+    def refit(self, found: Mapping[str, Any]) -> Network:
         """Train once more, on training and validation part together, for the epochs that the search found."""
         together = self.parts.train.join(self.parts.validation)
         network = network_for(self.recipe.model, together, self.recipe.train.seed)
         table = replace(self.recipe.train, epochs=found["epochs"])
-        plan = Fit(REFIT, table, together, None, self.device, self.progress)
-        fit(plan, network, self.file, found, resume=self.resumed is not None and self.resumed.phase == REFIT)
+        plan = Fit(self._phase(REFIT), table, together, None, self.device, self.progress)
+        fit(plan, network, self.file, found, resume=self._mine(REFIT) is not None)
         return network
 
+    def _phase(self, name: str) -> str:
+        """The name of a fit; where there are several seeds, with its own."""
+        return name if self.recipe.train.repeats == 1 else f"{name}, seed {self.recipe.train.seed}"
 
-def _counts(parts: Parts) -> dict[str, Any]:
-    """What is asked, and of how many sequences."""
-    data = parts.train
-    return {
-        "task": data.task,
-        "outputs": len(data.labels) if data.labels is not None else data.y.shape[-1],
-        "stepwise": data.stepwise,
-        **{"training": len(data), "validation": len(parts.validation), "test": len(parts.test)},
-    }
-
-
-def _check_expectations(recipe: Recipe, data: Dataset) -> None:
-    unfit = "test_mae" if data.task == "classify" else "test_accuracy"
-    if getattr(recipe.expect, unfit) is not None:
-        raise UsageError(f"the recipe expects '{unfit}', but its data asks to {data.task}")
-
-
-def _shortfalls(recipe: Recipe, test: Mapping[str, float]) -> tuple[str, ...]:
-    least, most = recipe.expect.test_accuracy, recipe.expect.test_mae
-    found = []
-    if least is not None and test["accuracy"] < least:
-        found.append(f"the test accuracy is {test['accuracy']:.4f}, but at least {least} is expected")
-    if most is not None and test["mae"] > most:
-        found.append(f"the mean absolute error is {test['mae']:.4g}, but at most {most} is expected")
-    return tuple(found)
+    def _mine(self, *phases: str) -> Resumed | None:
+        """What was left of an interrupted run, if it was in one of these phases of this seed."""
+        mine = self.resumed is not None and self.resumed.phase in map(self._phase, phases)
+        return self.resumed if mine else None

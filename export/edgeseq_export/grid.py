@@ -19,18 +19,23 @@ _STREAM_BATCHES = (1, 3)
 
 @dataclass(frozen=True)
 class Case:
-    """One call. chunk: None for a whole run, otherwise a stream fed in chunks of that many steps."""
+    """One call. time: of signatures with a time axis. others: the sizes of further free axes, typical where left out.
+
+    chunk: None for a whole run, otherwise a stream fed in chunks of that many steps.
+    """
 
     batch: int
-    time: int
+    time: int = 1
     ragged: bool = False
     random_states: bool = False
     chunk: int | None = None
+    others: tuple[tuple[str, int], ...] = ()
 
     @property
     def name(self) -> str:
         """A short name for reports, such as `3×20 ragged`."""
         parts = [f"{self.batch}×{self.time}"]
+        parts += [f"{name} {size}" for name, size in self.others]
         parts += ["ragged"] if self.ragged else []
         parts += ["random states"] if self.random_states else []
         parts += [f"chunks of {self.chunk}"] if self.chunk is not None else []
@@ -45,9 +50,9 @@ class Case:
         return arrays
 
     def sizes(self, signature: Signature) -> Mapping[str, int]:
-        """The size of every named axis; axes other than batch and time as typical."""
+        """The size of every named axis; axes other than batch and time as typical unless the case says otherwise."""
         sizes = {name: signature.typical.get(name, 2) for name in signature.symbols}
-        return {**sizes, BATCH: self.batch, TIME: self.time}
+        return signature.sized({**sizes, BATCH: self.batch, TIME: self.time, **dict(self.others)})
 
 
 def cases(signature: Signature, steps: int | None = None) -> tuple[Case, ...]:
@@ -61,10 +66,23 @@ def cases(signature: Signature, steps: int | None = None) -> tuple[Case, ...]:
     random_states = (False, True) if signature.states else (False,)
     whole = [
         Case(batch, time, is_ragged, is_random)
-        for batch, time, is_ragged, is_random in product(BATCHES, sorted(times), ragged, random_states)
+        for batch, time, is_ragged, is_random in product(
+            BATCHES, sorted(times) if TIME in signature.symbols else (1,), ragged, random_states
+        )
         if time > 1 or not is_ragged  # a sequence of one step has one length
     ]
-    return tuple(case for case in (*whole, *_chunked(signature, typical)) if _within(case, signature))
+    every = (*whole, *_others(signature, typical), *_chunked(signature, typical))
+    return tuple(case for case in every if _within(case, signature))
+
+
+def _others(signature: Signature, time: int) -> list[Case]:
+    """Each free axis beside batch and time at short, typical and longer sizes, the others as typical."""
+    axes = [name for name in signature.symbols if name not in (BATCH, TIME)]
+    return [
+        Case(batch, time, others=((axis, size),))
+        for axis in axes
+        for batch, size in zip((1, 3, 3, 1), (*SHORT_TIMES, longer(signature.typical.get(axis, 2))), strict=True)
+    ]
 
 
 def _within(case: Case, signature: Signature) -> bool:
@@ -72,7 +90,7 @@ def _within(case: Case, signature: Signature) -> bool:
     return all(
         limit.min <= sizes[axis] <= (limit.max if limit.max is not None else sizes[axis])
         for axis, limit in signature.limits.items()
-        if axis in sizes
+        if axis in signature.symbols
     )
 
 

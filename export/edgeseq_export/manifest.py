@@ -11,7 +11,7 @@ import torch
 from edgeseq_runtime import __version__, golden
 from edgeseq_runtime.contract import CONTRACT_KEY, GOLDEN_KEY, INITIAL_KEY, PRODUCER, Contract
 from edgeseq_runtime.seal import seal
-from edgeseq_runtime.signature import TIME, Limit
+from edgeseq_runtime.signature import TIME, Limit, Signature
 from numpy.typing import NDArray
 
 from edgeseq_export.grid import Case
@@ -24,20 +24,16 @@ GOLDEN_BYTES = 64 * 1024
 """The test vectors take at most this much of the file."""
 
 
-def make_contract(source: Source, form: str, steps: int | None, opset: int, proven: bool) -> Contract:
-    """The contract of an export of `source`. proven: whether the file appears only after its proof."""
-    signature = source.signature
-    if steps is not None and not signature.streamable:
-        limit = signature.limits.get(TIME, Limit())
-        most = steps if limit.max is None else min(limit.max, steps)
-        typical = {**signature.typical, TIME: min(signature.typical.get(TIME, steps), most)}
-        signature = replace(signature, limits={**signature.limits, TIME: Limit(limit.min, most)}, typical=typical)
+def make_contract(source: Source, form: str, fixed: Mapping[str, int], opset: int, proven: bool) -> Contract:
+    """The contract of an export. fixed: the axes of an unrolled file; proven: whether it appears after its proof."""
     return Contract(
-        signature=signature,
+        signature=_narrowed(source.signature, fixed),
         family=source.family,
         task=source.task,
-        recurrence={"form": form} if steps is None else {"form": form, "steps": steps},
+        recurrence={"form": form, "steps": fixed[TIME]} if TIME in fixed else {"form": form},
         labels=source.labels,
+        vocabulary=source.vocabulary,
+        values=source.values,
         provenance={
             **source.provenance,
             "edgeseq": __version__,
@@ -48,19 +44,40 @@ def make_contract(source: Source, form: str, steps: int | None, opset: int, prov
     )
 
 
+def _narrowed(signature: Signature, fixed: Mapping[str, int]) -> Signature:
+    """The signature of a file whose axes are fixed: what the runtime can still take by padding and by chunks."""
+    if not fixed:
+        return signature
+    ragged = any(t.of for t in signature.inputs)
+    limits, typical = dict(signature.limits), {**signature.typical}
+    for name, size in fixed.items():
+        given = limits.get(name, Limit())
+        if name != TIME or not ragged:
+            limits[name], typical[name] = Limit(size, size), size
+        elif not signature.streamable:
+            most = size if given.max is None else min(given.max, size)
+            limits[name], typical[name] = Limit(given.min, most), min(typical.get(name, size), most)
+    streamable = signature.streamable and ragged
+    reason = signature.reason
+    if signature.streamable and not ragged:
+        reason = "it is unrolled and takes no lengths, so a chunk cannot be shorter than the file's steps"
+    return replace(signature, limits=limits, typical=typical, streamable=streamable, reason=reason)
+
+
 def make_golden(source: Source, contract: Contract) -> str:
     """Test vectors for the device: as many of three small cases as fit into GOLDEN_BYTES, always at least one."""
     reference = Reference(source.module, contract.tolerance)
     signature = contract.signature
-    most = signature.limits[TIME].max if TIME in signature.limits else None
-    time = min(signature.typical.get(TIME, 20), 24, most or 24)
+    limit = signature.limits.get(TIME, Limit())
+    most = limit.max or 24
+    time = min(signature.typical.get(TIME, 20), 24, most)
     step_bytes = sum(4 * math.prod(t.shape(Case(1, 1).sizes(signature))) for t in signature.inputs)
-    time = max(1, min(time, GOLDEN_BYTES // 4 // step_bytes))  # a quarter for the inputs of the first case
+    time = max(limit.min, min(time, GOLDEN_BYTES // 4 // step_bytes))  # a quarter for the inputs of the first case
     ragged = any(t.of for t in signature.inputs)
     wanted = [
         Case(1, time),
         Case(2, time, ragged=ragged),
-        Case(1, min(3, most or 3), random_states=bool(signature.states)),
+        Case(1, max(limit.min, min(3, most)), random_states=bool(signature.states)),
     ]
     kept: list[golden.GoldenCase] = []
     packed = ""

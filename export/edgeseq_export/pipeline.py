@@ -1,7 +1,7 @@
 """export(): trace, rewrite, describe, prove, and only then put the file in its place."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import onnx_ir as ir
 import torch
@@ -9,14 +9,12 @@ from edgeseq_runtime import golden, load
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.compare import Comparison, ParityReport
 from edgeseq_runtime.errors import ContractError, ExportError, ParityError
-from edgeseq_runtime.signature import TIME, Limit, check_signature
-from torch import nn
+from edgeseq_runtime.signature import BATCH, TIME, Limit, check_signature
 
 from edgeseq_export import manifest
 from edgeseq_export.grid import Case
-from edgeseq_export.ops import NativeLayer, RecurrentLayer, SteppedLayer
 from edgeseq_export.ops.recurrence import recording
-from edgeseq_export.passes import Anonymous, FixedTime, LearnedStates, Scan, Unroll
+from edgeseq_export.passes import Anonymous, LearnedStates, Scan, Unroll, Values
 from edgeseq_export.passes.placeholders import body_name, placeholders
 from edgeseq_export.source import Progress, Source, silent
 from edgeseq_export.swap import exchanged
@@ -24,7 +22,8 @@ from edgeseq_export.trace import trace, trace_step
 from edgeseq_export.verify import verify as prove
 
 FORMS = ("native", "loop", "unroll")
-"""The forms a recurrence can be written in: one operator a layer, an ONNX Scan, or N copies of the step."""
+"""The forms a recurrence can be written in: one operator a layer (where ONNX has one, else as loop), an ONNX Scan, or
+N copies of the step."""
 
 DEFAULT_OPSET = 18
 
@@ -79,44 +78,47 @@ def convert(
     proven: bool = False,
 ) -> bytes:
     """The finished file's bytes. proven: whether they will be, before anybody sees them. Raises ExportError."""
-    steps = _check_form(source, form, steps)
+    fixed = _fixed_axes(source, form, steps)
     check_source(source)
-    model = _model(source, NativeLayer if form == "native" else SteppedLayer, steps, opset)
-    for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name)):
+    model = _model(source, form, fixed, opset)
+    for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name), Values(source.values)):
         model = rewrite(model).model
-    contract = manifest.make_contract(source, form, steps, opset, proven)
+    contract = manifest.make_contract(source, form, fixed, opset, proven)
     return manifest.write(model, contract, manifest.make_golden(source, contract), source.initial)
 
 
-def _model(source: Source, layer: Callable[[RecurrentLayer], nn.Module], steps: int | None, opset: int) -> ir.Model:
-    """Trace with placeholders, trace each step by itself, and write loops, or copies where `steps` is given."""
+def _model(source: Source, form: str, fixed: Mapping[str, int], opset: int) -> ir.Model:
+    """Trace with placeholders, trace each step by itself, and write loops, or copies in the unroll form."""
     with recording() as bodies:
-        model = trace(exchanged(source.module, layer), source.signature, opset)
+        model = trace(exchanged(source.module, form == "native"), source.signature, opset, source.values, fixed)
     names = dict.fromkeys(map(body_name, placeholders(model.graph)))
     graphs = {name: trace_step(bodies.by_name[name], opset) for name in names}
-    if steps is None:
-        return Scan(graphs)(model).model
-    return FixedTime(source.signature, steps)(Unroll(graphs, steps)(model).model).model
+    rewrite = Unroll(graphs) if form == "unroll" else Scan(graphs)
+    return rewrite(model).model
 
 
-def _check_form(source: Source, form: str, steps: int | None) -> int | None:
-    """How many copies of the step are written, None where the form has none. Raises ExportError."""
+def _fixed_axes(source: Source, form: str, steps: int | None) -> Mapping[str, int]:
+    """The axes that an unrolled file fixes, with their sizes: all but the batch's, time (or all of them) at `steps`.
+
+    Raises:
+        ExportError: an unknown form, steps for another form, or fewer than the network takes.
+    """
     if form not in FORMS:
         raise ExportError(f"recurrence '{form}' cannot be written; choose {', '.join(FORMS)}")
     if form != "unroll":
         if steps is not None:
             raise ExportError(f"steps are of the unroll form; '{form}' takes sequences of any length")
-        return None
-    if not any(t.of for t in source.signature.inputs):
-        raise ExportError(
-            f"{source.name} takes no lengths, so an unrolled file could not take a shorter sequence. Train it with "
-            "ragged = true, or choose loop"
-        )
-    steps = steps if steps is not None else source.signature.typical.get(TIME, 20)
-    least = source.signature.limits.get(TIME, Limit()).min
-    if steps < least:
-        raise ExportError(f"{steps} steps were asked for, but {source.name} takes sequences of at least {least}")
-    return steps
+        return {}
+    signature = source.signature
+    axes = [name for name in signature.symbols if name != BATCH]
+    fixed = {name: signature.typical.get(name, 20) for name in axes}
+    if steps is not None:
+        fixed.update(dict.fromkeys([TIME] if TIME in axes else axes, steps))
+    for name, size in fixed.items():
+        least = signature.limits.get(name, Limit()).min
+        if size < least:
+            raise ExportError(f"{size} steps were asked for, but {source.name} takes at least {least} along '{name}'")
+    return fixed
 
 
 def check_source(source: Source) -> None:

@@ -23,7 +23,9 @@ class Source:
     module: in eval mode; called with tensors by the signature's input names, it returns tensors by output name,
         next states included. A state that is left out starts at its initial value.
     initial: by state input name, the learned initial value (directions, 1, hidden), where the signature has one.
-    name: what to call it in messages. labels, family, task, provenance: for the contract.
+    values: named scalars the module also takes, as tensors without axes, with their defaults; they can be set when the
+        file is loaded.
+    name: what to call it in messages. labels, vocabulary, family, task, provenance: for the contract.
     """
 
     module: nn.Module
@@ -32,5 +34,7 @@ class Source:
     task: str
     name: str
     labels: tuple[str, ...] | None = None
+    vocabulary: Any = None
     initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    values: Mapping[str, float | int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -1,22 +1,28 @@
-"""Exchange every recurrent layer of a network for its ONNX form, on a copy: the network itself is not touched."""
+"""Exchange every layer of a network that has a form of its own in ONNX, on a copy: the network is not touched."""
 
 import copy
-from collections.abc import Callable
 
 from torch import nn
 
-from edgeseq_export.ops import RecurrentLayer
+from edgeseq_export.ops import Layer
 
 
-def exchanged(module: nn.Module, form: Callable[[RecurrentLayer], nn.Module]) -> nn.Module:
-    """A copy of `module` in eval mode in which every RecurrentLayer is exchanged, wherever it sits and however often.
+def exchanged(module: nn.Module, native: bool) -> nn.Module:
+    """A copy of `module` in eval mode in which every Layer is exchanged, wherever it sits and however often.
 
-    form: NativeLayer (one operator) or SteppedLayer (a step that is repeated).
+    native: for its operator, where it has one; otherwise for a step that is repeated.
     """
     copied = copy.deepcopy(module).eval()
     forms: dict[int, nn.Module] = {}
     for parent in list(copied.modules()):
         for name, child in parent._modules.items():  # named_children leaves out a layer's second name
-            if isinstance(child, RecurrentLayer):
-                setattr(parent, name, forms.setdefault(id(child), form(child)))
+            if isinstance(child, Layer):
+                if id(child) not in forms:
+                    forms[id(child)] = _form(child, native)
+                setattr(parent, name, forms[id(child)])
     return copied.requires_grad_(False)
+
+
+def _form(layer: Layer, native: bool) -> nn.Module:
+    operator = layer.native() if native else None
+    return layer.stepped() if operator is None else operator

@@ -3,23 +3,20 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx_ir as ir
 import torch
 from edgeseq_runtime.draw import draw_inputs, draw_states
 from edgeseq_runtime.errors import ExportError
-from edgeseq_runtime.signature import BATCH, Axis, Signature
+from edgeseq_runtime.signature import Axis, Signature
 from torch import Tensor, nn
 
 from edgeseq_export.ops.recurrence import Body
 
 OPSETS = range(18, 24)
 """The opsets that can be written; 18 opens on every onnxruntime since 1.15."""
-
-
-_EXAMPLE_BATCH = 3  # never 1, which the tracer would freeze
 
 
 class _Variadic(nn.Module):
@@ -37,27 +34,42 @@ class _Variadic(nn.Module):
 class _Positional(nn.Module):
     """A network called by position, as the tracer calls it."""
 
-    def __init__(self, network: nn.Module, signature: Signature) -> None:
+    def __init__(self, network: nn.Module, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         super().__init__()
         self.network = network
-        self._signature = signature
+        self._inputs, self._outputs = inputs, outputs
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.network(**dict(zip(self._signature.input_names, tensors, strict=True)))
-        return tuple(outputs[name] for name in self._signature.output_names)
+        outputs = self.network(**dict(zip(self._inputs, tensors, strict=True)))
+        return tuple(outputs[name] for name in self._outputs)
 
 
-def trace(module: nn.Module, signature: Signature, opset: int) -> ir.Model:
+def trace(
+    module: nn.Module,
+    signature: Signature,
+    opset: int,
+    values: Mapping[str, float | int] | None = None,
+    fixed: Mapping[str, int] | None = None,
+) -> ir.Model:
     """Trace `module` (recurrences already in their ONNX form) into an ONNX model in memory.
+
+    Args:
+        values: scalars the module takes too, with their defaults; they become the last inputs, float32 or int64.
+        fixed: the sizes of named axes that are not to be free.
 
     Raises:
         ExportError: an opset that cannot be written, or a network that the tracer cannot follow.
     """
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}")
-    names = (signature.input_names, signature.output_names)
-    model = _traced(_Positional(module, signature), _example(signature), _dynamic_axes(signature), names, opset)
-    _check_axes(model, signature)
+    values, fixed = values or {}, fixed or {}
+    names = ((*signature.input_names, *values), signature.output_names)
+    scalars = tuple(
+        torch.tensor(v, dtype=torch.int64 if isinstance(v, int) else torch.float32) for v in values.values()
+    )
+    axes = (*_dynamic_axes(signature, fixed), *({} for _ in scalars))
+    model = _traced(_Positional(module, *names), (*_example(signature, fixed), *scalars), axes, names, opset)
+    _check_axes(model, signature, fixed)
     return model
 
 
@@ -67,10 +79,10 @@ def trace_step(body: Body, opset: int) -> ir.Graph:
     Raises:
         ExportError: the tracer cannot follow it.
     """
-    example = body.example(_EXAMPLE_BATCH)
+    example = body.example()
     inputs = tuple(f"in{i}" for i in range(len(example)))
     outputs = tuple(f"out{i}" for i in range(len(body.step(*example))))
-    axes = tuple({0: BATCH} for _ in example)
+    axes = tuple({i: name for i, name in enumerate(axes) if isinstance(name, str)} for axes in body.axes)
     return _traced(_Variadic(body.step), example, axes, (inputs, outputs), opset).graph
 
 
@@ -102,15 +114,18 @@ def _traced(
     return model
 
 
-def _example(signature: Signature) -> tuple[Tensor, ...]:
+def _example(signature: Signature, fixed: Mapping[str, int]) -> tuple[Tensor, ...]:
     # sizes that differ from each other and are never 1: a size of 1 freezes its axis in the tracer
-    sizes = {name: 3 + 2 * position for position, name in enumerate(signature.symbols)}
+    least = {name: limit.min for name, limit in signature.limits.items()}
+    sizes = {name: 2 + least.get(name, 1) + 2 * position for position, name in enumerate(signature.symbols)}
+    sizes.update(fixed)
     arrays = {**draw_inputs(signature, sizes, seed=0), **draw_states(signature, sizes, seed=0)}
     return tuple(torch.from_numpy(arrays[name]) for name in signature.input_names)
 
 
-def _dynamic_axes(signature: Signature) -> tuple[dict[int, str], ...]:
-    return tuple({i: a for i, a in enumerate(axes) if isinstance(a, str)} for axes in _input_axes(signature))
+def _dynamic_axes(signature: Signature, fixed: Mapping[str, int]) -> tuple[dict[int, str], ...]:
+    axes = _input_axes(signature)
+    return tuple({i: a for i, a in enumerate(each) if isinstance(a, str) and a not in fixed} for each in axes)
 
 
 def _output_axes(signature: Signature) -> list[tuple[Axis, ...]]:
@@ -121,14 +136,15 @@ def _input_axes(signature: Signature) -> list[tuple[Axis, ...]]:
     return [*(t.axes for t in signature.inputs), *(s.axes for s in signature.states)]
 
 
-def _check_axes(model: ir.Model, signature: Signature) -> None:
+def _check_axes(model: ir.Model, signature: Signature, fixed: Mapping[str, int]) -> None:
     """The tracer can freeze a free axis without a word: compare what it declares with what was asked."""
-    given = [*zip(model.graph.inputs, _input_axes(signature), strict=True)]
+    settled = {*fixed, *(name for name, (axis, _) in signature.derived.items() if axis in fixed)}
+    given = [*zip(model.graph.inputs, _input_axes(signature), strict=False)]
     given += zip(model.graph.outputs, _output_axes(signature), strict=True)
     for value, axes in given:
         declared = value.shape.dims if value.shape is not None else ()
         for axis, size in zip(axes, declared, strict=False):
-            if isinstance(axis, str) and isinstance(size, int):
+            if isinstance(axis, str) and axis not in settled and isinstance(size, int):
                 raise ExportError(
                     f"the tracer froze axis '{axis}' of '{value.name}' at {size}: the network computes something from "
                     "that size in Python"

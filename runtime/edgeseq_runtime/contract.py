@@ -22,7 +22,7 @@ class Contract:
     family: the family's name ("lstm"); task: "classify", "forecast" or another that the family defines.
     recurrence: {"form": "native" | "loop" | "unroll", "steps": N where unrolled}.
     labels: the names of the classes, in the order of the last axis of the logits.
-    values: named scalars that may be set at load.
+    values: named scalars that may be set at load, with their defaults; a float is float32 in the graph, an int int64.
     tolerance: {"relative": r}: the proof's bound, relative to the output's root mean square.
     provenance: checkpoint hash, versions, opset.
     """
@@ -33,7 +33,7 @@ class Contract:
     recurrence: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     vocabulary: Any = None
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float | int] = field(default_factory=dict)
     tolerance: float = 1e-5
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

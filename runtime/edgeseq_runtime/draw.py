@@ -33,15 +33,24 @@ def draw_states(signature: Signature, sizes: Mapping[str, int], seed: int) -> di
 def draw(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator") -> Array:
     """One random input by its `draw` hint (where there is none: by its range, standard normal, or zeros)."""
     shape = tensor.shape(sizes)
+    if tensor.earlier:
+        from edgeseq_runtime.table import draw_table  # few models have such an input
+
+        return draw_table(rng, shape).astype(tensor.dtype)
     hint = dict(tensor.draw or {})
     if "normal" in hint:
         mean, deviation = (np.asarray(v, np.float64) for v in hint["normal"])
         return (mean + deviation * rng.standard_normal(shape)).astype(tensor.dtype)
+    if "uniform" in hint:
+        low, high = hint["uniform"]
+        return np.asarray(rng.uniform(low, high, shape), tensor.dtype)
     if "integers" in hint:
         low, high = hint["integers"]
         return rng.integers(low, high, shape).astype(tensor.dtype)
     if hint:
-        raise ContractError(f"input '{tensor.name}' has the unknown draw hint {hint!r}; known are normal, integers")
+        raise ContractError(
+            f"input '{tensor.name}' has the unknown draw hint {hint!r}; known are normal, uniform, integers"
+        )
     if tensor.range is not None:
         return rng.integers(*tensor.range, shape).astype(tensor.dtype)
     if np.issubdtype(np.dtype(tensor.dtype), np.floating):

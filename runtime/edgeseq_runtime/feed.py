@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeseq_runtime.errors import InputError
+from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, StatePair, Tensor
 
 Array = NDArray[Any]
@@ -17,15 +17,20 @@ class Feed:
     """Checks and completes the inputs of one model.
 
     initial: the learned initial value of each state that has one, shape (directions, 1, hidden).
+    values: scalars that are fed with every call, by name.
     """
 
-    def __init__(self, name: str, signature: Signature, initial: Mapping[str, Array]) -> None:
+    def __init__(
+        self, name: str, signature: Signature, initial: Mapping[str, Array], values: Mapping[str, Array]
+    ) -> None:
+        self.values = values
         states = tuple(s.input_tensor for s in signature.states)
         self._name = name
         self._signature = signature
         self._initial = initial
         self._required = tuple(t for t in signature.inputs if t.of is None)
         self._lengths = tuple(t for t in signature.inputs if t.of is not None)
+        self._tables = tuple(t for t in self._required if t.earlier)
         self._known = frozenset(signature.input_names)
         self._dtypes = {t.name: np.dtype(t.dtype) for t in (*signature.inputs, *states)}
         self._states = states
@@ -70,7 +75,17 @@ class Feed:
             raise self._unknown(given)
         if self._states:
             feeds.update(self._complete_states(given, sizes))
+        if self._tables:
+            self._check_tables(feeds)
+        feeds.update(self.values)
         return feeds
+
+    def _check_tables(self, feeds: Mapping[str, Array]) -> None:
+        from edgeseq_runtime.table import check_table  # few models have such an input
+
+        lengths = next((feeds[t.name] for t in self._lengths), None)
+        for tensor in self._tables:
+            check_table(tensor.name, feeds[tensor.name], lengths)
 
     def array(self, tensor: Tensor, value: ArrayLike | None, sizes: dict[str, int]) -> Array:
         """`value` as the array that `tensor` takes; the sizes of its named axes are checked and noted in `sizes`."""
@@ -171,6 +186,24 @@ class Feed:
     def _unknown(self, given: Mapping[str, ArrayLike]) -> InputError:
         unknown = ", ".join(f"'{name}'" for name in given if name not in self._known)
         return InputError(f"{self._name} has no input {unknown}; it takes {', '.join(self._signature.input_names)}")
+
+
+def checked_values(
+    name: str, defaults: Mapping[str, float | int], values: Mapping[str, float | int]
+) -> dict[str, Array]:
+    """Scalars as the graph takes them, float32 or int64 as their defaults are. Raises UsageError."""
+    arrays = {}
+    for key, value in values.items():
+        if key not in defaults:
+            known = f"its values are {', '.join(defaults)}" if defaults else "it has none"
+            raise UsageError(f"{name} has no value '{key}'; {known}")
+        whole = isinstance(defaults[key], int)
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer) if whole else (int, float, np.number)):
+            raise UsageError(
+                f"value '{key}' of {name} is {value!r}, but a {'whole ' if whole else ''}number is expected"
+            )
+        arrays[key] = np.array(value, np.int64 if whole else np.float32)
+    return arrays
 
 
 def check_range(tensor: Tensor, array: Array) -> None:

@@ -16,7 +16,7 @@ from edgeseq_runtime.errors import (
     MissingFileError,
     UsageError,
 )
-from edgeseq_runtime.feed import Feed, Inputs
+from edgeseq_runtime.feed import Feed, Inputs, checked_values
 from edgeseq_runtime.providers import Provider, choose
 from edgeseq_runtime.seal import check_seal, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
@@ -31,33 +31,48 @@ Array = NDArray[Any]
 ModelFile = str | os.PathLike[str] | bytes
 
 
-def load(source: ModelFile, *, provider: str = "auto", threads: int = 1) -> "Model":
+def load(
+    source: ModelFile,
+    *,
+    provider: str = "auto",
+    threads: int = 1,
+    values: Mapping[str, float | int] | None = None,
+) -> "Model":
     """Open an ONNX file.
 
     Args:
         source: a path, or the file's bytes.
         provider: "cpu", "cuda", or "auto" (the CPU).
         threads: threads inside one operator.
+        values: named scalars of the file to be other than their defaults, such as {"temperature": 0.5}.
 
     Raises:
         MissingFileError, DamagedFileError: no such file; or empty, truncated, changed, not ONNX.
         ContractError: the contract is malformed or of a newer version.
+        UsageError: the file has no such value.
         ProviderError: the provider that was named is not there.
     """
-    return Model(source, provider=provider, threads=threads)
+    return Model(source, provider=provider, threads=threads, values=values)
 
 
 class Model:
     """An ONNX file in a session. It holds no state: any number of threads may call it, and it can be pickled.
 
     name: the file's name; contract: None for a file that edgeseq did not write; sha256: the file's own hash,
-    None without a contract; provider: what runs it and why.
+    None without a contract; provider: what runs it and why; values: the named scalars in effect.
     """
 
-    def __init__(self, source: ModelFile, *, provider: str = "auto", threads: int = 1) -> None:
+    def __init__(
+        self,
+        source: ModelFile,
+        *,
+        provider: str = "auto",
+        threads: int = 1,
+        values: Mapping[str, float | int] | None = None,
+    ) -> None:
         if threads < 1:
             raise UsageError(f"threads is {threads}, but at least 1 is needed")
-        self._arguments = (source, provider, threads)
+        self._arguments = (source, provider, threads, dict(values or {}))
         self.name, content = ("model", source) if isinstance(source, bytes) else _read(source)
         self.provider: Provider = choose(provider)
         self.sha256 = check_seal(content, self.name) if is_sealed(content) else None
@@ -66,7 +81,10 @@ class Model:
         self.signature: Signature = self.contract.signature if self.contract else self._session.signature()
         steps = self.contract.steps if self.contract else None
         self._runner = self._session if steps is None else Unrolled(self._session, self.signature, steps)
-        self._feed = Feed(self.name, self.signature, self._learned_states())
+        defaults = self.contract.values if self.contract else {}
+        given = checked_values(self.name, defaults, values or {})
+        self.values: Mapping[str, float | int] = {**defaults, **{name: array.item() for name, array in given.items()}}
+        self._feed = Feed(self.name, self.signature, self._learned_states(), given)
         self._outputs = tuple(t.name for t in self.signature.outputs)
 
     def run(self, inputs: Inputs, *, states: bool = False) -> dict[str, Array]:
@@ -134,7 +152,7 @@ class Model:
                 if size < 1:
                     raise InputError(f"{axis} is {size}, but at least 1 is needed")
                 sizes[axis] = size
-        return sizes
+        return self.signature.sized(sizes)
 
     def __getstate__(self) -> Mapping[str, Any]:
         source, *options = self._arguments
@@ -142,8 +160,8 @@ class Model:
         return {"source": path, "options": options, "sha256": self.sha256}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        provider, threads = state["options"]
-        Model.__init__(self, state["source"], provider=provider, threads=threads)
+        provider, threads, values = state["options"]
+        Model.__init__(self, state["source"], provider=provider, threads=threads, values=values)
         if self.sha256 != state["sha256"]:
             raise DamagedFileError(f"'{state['source']}' is not the file any more that this model was pickled with")
 

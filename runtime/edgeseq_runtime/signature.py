@@ -27,10 +27,11 @@ class Tensor:
     axes: a number where the size is fixed, a name where it is free; the same name is the same size everywhere.
     kind: of an output: one a step, one after the last valid step, or one that needs the whole sequence.
     of: of a lengths input: the input whose valid steps it counts.
-    draw: how to make a realistic random input: {"normal": [mean, deviation]} (numbers, or one a feature) or
-        {"integers": [low, high]} (high excluded).
+    draw: how to make a realistic random input: {"normal": [mean, deviation]} (numbers, or one a feature),
+        {"uniform": [low, high]} or {"integers": [low, high]} (high excluded).
     decision: "argmax" where the largest entry of the last axis is what a user reads.
     range: of an integer input: the smallest value it may have, and the smallest it may no longer have.
+    earlier: of an integer input (batch, time, …): each entry of step t is the index of an earlier step, or -1 for none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Tensor:
     draw: Mapping[str, Any] | None = None
     decision: Literal["argmax"] | None = None
     range: tuple[int, int] | None = None
+    earlier: bool = False
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape at the given sizes of the named axes."""
@@ -95,6 +97,7 @@ class Signature:
     typical: the size of each named axis in ordinary use; benchmarks and proofs start from it.
     streamable: whether a sequence may be given in chunks with the states carried; if not, `reason` says why.
     lookahead: how many future steps an output waits for.
+    derived: axes of outputs that follow from an input's: by name, that axis and a divisor; the size is rounded up.
     """
 
     inputs: tuple[Tensor, ...]
@@ -105,6 +108,12 @@ class Signature:
     streamable: bool = False
     lookahead: int = 0
     reason: str | None = None
+    derived: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    def sized(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Sizes of the inputs' named axes, completed by those of the derived axes."""
+        followed = {name: -(-sizes[axis] // divisor) for name, (axis, divisor) in self.derived.items()}
+        return {**sizes, **followed}
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -141,6 +150,9 @@ def check_signature(signature: Signature) -> None:
             raise ContractError(
                 f"state '{state.input}' has the axes {state.axes}: '{BATCH}' once, and numbers are needed"
             )
+    for name, (axis, divisor) in signature.derived.items():
+        if axis not in signature.symbols or type(divisor) is not int or divisor < 1:
+            raise ContractError(f"axis '{name}' follows from '{axis}', divided by {divisor!r}: no axis, or no divisor")
     if signature.states and not any(BATCH in t.axes for t in signature.inputs):
         raise ContractError(f"there are states, but no input has a '{BATCH}' axis")
 
@@ -165,6 +177,7 @@ def signature_to_json(signature: Signature) -> dict[str, Any]:
         "streamable": signature.streamable,
         "lookahead": signature.lookahead,
         **({"reason": signature.reason} if signature.reason else {}),
+        **({"derived": {n: list(rule) for n, rule in signature.derived.items()}} if signature.derived else {}),
     }
 
 
@@ -192,6 +205,7 @@ def signature_from_json(value: Mapping[str, Any]) -> Signature:
             streamable=bool(value.get("streamable", False)),
             lookahead=int(value.get("lookahead", 0)),
             reason=value.get("reason"),
+            derived={name: (axis, divisor) for name, (axis, divisor) in value.get("derived", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ContractError(f"the contract's signature is malformed: {type(error).__name__}: {error}") from error
@@ -206,6 +220,8 @@ def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
             value[key] = item
     if tensor.range is not None:
         value["range"] = list(tensor.range)
+    if tensor.earlier:
+        value["earlier"] = True
     return value
 
 
@@ -220,6 +236,7 @@ def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
         value.get("draw"),
         value.get("decision"),
         (int(limits[0]), int(limits[1])) if limits is not None else None,
+        bool(value.get("earlier", False)),
     )
 
 

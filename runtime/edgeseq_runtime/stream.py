@@ -100,7 +100,7 @@ class Stream:
         buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is None}
         self._frames = {name: buffer[:, 0] for name, buffer in buffers.items()}
         lengths = {t.name: np.ones(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is not None}
-        inputs = {**buffers, **lengths}
+        inputs = {**buffers, **lengths, **feed.values}
         here, there = ({n: a.copy() for n, a in feed.initial_states(batch).items()} for _ in range(2))
         self._direction = _Direction(session, signature, sizes, inputs, here, there)
         self._direction.other = _Direction(session, signature, sizes, inputs, there, here)

@@ -53,9 +53,16 @@ class Unrolled:
             whole = np.concatenate(parts, axis)
             return np.ascontiguousarray(whole[(slice(None),) * axis + (slice(time),)])
         if ends is None or BATCH not in tensor.axes:
-            return parts[-1]
+            return self._cut(tensor, parts[-1], time)
         rows = np.moveaxis(np.stack(parts), 1 + tensor.axes.index(BATCH), 1)[ends, np.arange(len(ends))]
-        return np.moveaxis(rows, 0, tensor.axes.index(BATCH))
+        return self._cut(tensor, np.moveaxis(rows, 0, tensor.axes.index(BATCH)), time)
+
+    def _cut(self, tensor: Tensor, array: Array, time: int) -> Array:
+        """Without what follows from padding, along axes that follow from time. Such networks take one chunk."""
+        sizes = {n: -(-time // divisor) for n, (axis, divisor) in self._signature.derived.items() if axis == TIME}
+        if not sizes.keys() & set(tensor.axes):
+            return array
+        return np.ascontiguousarray(array[tuple(slice(sizes.get(str(axis))) for axis in tensor.axes)])
 
     def _ends(self, feeds: Mapping[str, Array]) -> Array | None:
         """In which chunk each row ends, int64 (batch,)."""

@@ -73,7 +73,6 @@ def program(code: str) -> subprocess.CompletedProcess[str]:
             "recurrence 'magic' cannot be written; choose native, loop, unroll",
         ),
         ("export {m}/lstm.pt --steps 5", 2, "steps are of the unroll form"),
-        ("export {m}/gru.pt --recurrence unroll", 2, "takes no lengths"),
         ("export {m}/lstm.pt --no-verify --report {m}/r.md", 2, "--no-verify leaves out"),
         ("export {m}/lstm.pt --report {m}/r.txt", 2, "ends in .json or .md"),
         ("verify {m}/none.onnx", 2, "does not exist"),

@@ -89,8 +89,7 @@ def test_a_malformed_ts_names_the_row(text: str, message: str) -> None:
     ("text", "message"),
     [
         ("", "no rows"),
-        (CSV.replace("sequence", "id"), "has the columns id, a, b, label, but needs 'sequence'"),
-        (CSV.replace("label", "c"), "needs 'sequence' and one of 'label', 'target'"),
+        (CSV.replace("label", "c"), "has the columns sequence, a, b, c, but needs one of 'label', 'target'"),
         (CSV.replace("a,b", "a,a"), "has the column 'a' twice"),
         (CSV.replace("2,5", "2,x"), r"line 3 of d\.csv has 'x' in column 'b': no number"),
         (CSV.replace("2,5", "2"), "line 3 of d.csv has 3 cells, but the header has 4"),
@@ -108,12 +107,12 @@ def test_a_malformed_csv_names_the_line_and_column(text: str, message: str) -> N
     ("arrays", "message"),
     [
         ({"x": X}, "lacks the key 'y'; it has x"),
-        ({"x": X, "y": [0, 1], "length": [1, 1]}, "unknown key 'length'; known are x, y, lengths"),
         (
-            {"x": X[0], "y": [0, 1, 1]},
-            r"'x' of d.npz is float32 of shape \(3, 2\), but numbers \(sequences, time",
+            {"x": X[0, 0], "y": [0, 1]},
+            r"'x' of d.npz is float32 of shape \(2,\), but numbers \(sequences, time",
         ),
-        ({"x": X, "y": [0]}, r"x has 2 sequences, but y has shape \(1,\)"),
+        ({"x": X, "y": [0]}, r"x has 2 examples, but y has shape \(1,\)"),
+        ({"x": X, "y": [0, 1], "characters": [[1]]}, r"x has 2 examples, but characters has shape \(1, 1\)"),
         ({"x": X, "y": [0, 1], "lengths": [3, 4]}, r"lengths\[1\] is 4, but it must be from 1 to 3"),
         ({"x": X, "y": [0, 1], "lengths": [0, 2]}, r"lengths\[0\] is 0, but"),
         ({"x": X, "y": [0, 1], "lengths": [1.0, 2.0]}, "'lengths' of d.npz is float64, but whole numbers"),

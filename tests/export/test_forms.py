@@ -8,7 +8,7 @@ import pytest
 import torch
 from edgeseq_export import Source, convert, export, recur
 from edgeseq_runtime import load
-from edgeseq_runtime.errors import ExportError, InputError
+from edgeseq_runtime.errors import ExportError, InputError, StreamError
 from edgeseq_runtime.signature import Signature, StatePair, Tensor
 from torch import nn
 
@@ -129,15 +129,25 @@ def test_a_network_that_cannot_stream_takes_no_more_than_its_steps():
 @pytest.mark.parametrize(
     ("config", "options", "message"),
     [
-        ({"ragged": False}, {"form": "unroll"}, r"takes no lengths.*ragged = true, or choose loop"),
         ({}, {"form": "native", "steps": 5}, "steps are of the unroll form; 'native' takes sequences of any length"),
         ({}, {"form": "loop", "steps": 5}, "'loop' takes sequences of any length"),
-        ({}, {"form": "unroll", "steps": 0}, "0 steps were asked for, but test takes sequences of at least 1"),
+        ({}, {"form": "unroll", "steps": 0}, "0 steps were asked for, but test takes at least 1 along 'time'"),
     ],
 )
 def test_what_cannot_be_written_is_refused(config, options, message):
     with pytest.raises(ExportError, match=message):
         convert(make_source(**config), **options)
+
+
+def test_without_lengths_an_unrolled_file_takes_its_steps_exactly(tmp_path):
+    source = make_source("gru", ragged=False)
+    assert export(source, tmp_path / "x.onnx", form="unroll", steps=6).passed
+    model = load(tmp_path / "x.onnx")
+    for time, message in ((5, "at least 6"), (7, "at most 6")):
+        with pytest.raises(InputError, match=message):
+            model.run(np.zeros((1, time, 3), np.float32))
+    with pytest.raises(StreamError, match="takes no lengths"):
+        model.stream()
 
 
 def test_loops_need_no_lengths(tmp_path):

@@ -60,7 +60,8 @@ def make_source(case):
         for layer in network.layers:  # fresh sigmoid stacks hardly move, and the proof rightly refuses those
             for direction in range(layer.directions):
                 layer.direction_weights(direction)[0].data.mul_(3)
-        network.standardise(torch.randn(5), torch.rand(5) + 0.5, torch.randn(4), torch.rand(4) + 0.5)
+        for buffer in (network.x_mean, network.x_deviation, network.y_mean, network.y_deviation):
+            buffer.uniform_(0.5, 1.5)
     return Source(network, network.signature(), family, network.task, "test", initial=network.initial_values())
 
 

@@ -1,8 +1,10 @@
 """Recurrences: what each means in torch, and what it becomes in ONNX, side by side."""
 
+from edgeseq_export.ops.layer import Layer
+from edgeseq_export.ops.leaky import LeakyLayer
 from edgeseq_export.ops.native import NativeLayer
 from edgeseq_export.ops.recurrence import recur
 from edgeseq_export.ops.recurrent import Cell, RecurrentLayer
 from edgeseq_export.ops.stepped import SteppedLayer
 
-__all__ = ["Cell", "NativeLayer", "RecurrentLayer", "SteppedLayer", "recur"]
+__all__ = ["Cell", "Layer", "LeakyLayer", "NativeLayer", "RecurrentLayer", "SteppedLayer", "recur"]

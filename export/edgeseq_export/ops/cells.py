@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-_ACTIVATIONS = {"rnn_tanh": torch.tanh, "rnn_relu": torch.relu, "rnn_sigmoid": torch.sigmoid}
+ACTIVATIONS = {"rnn_tanh": torch.tanh, "rnn_relu": torch.relu, "rnn_sigmoid": torch.sigmoid}
 
 
 class CellStep(nn.Module):
@@ -34,7 +34,7 @@ class CellStep(nn.Module):
         if self.cell == "lstm":
             h, c = _lstm(driven + recurrent, states[1])
             return h, c, h
-        h = _gru(driven, recurrent, states[0]) if self.cell == "gru" else _ACTIVATIONS[self.cell](driven + recurrent)
+        h = _gru(driven, recurrent, states[0]) if self.cell == "gru" else ACTIVATIONS[self.cell](driven + recurrent)
         return h, h
 
 

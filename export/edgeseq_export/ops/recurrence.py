@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
+from edgeseq_runtime.signature import BATCH
 from torch import Tensor, nn
 
 DOMAIN = "edgeseq"
@@ -18,15 +19,21 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Body:
-    """A step to be traced by itself: the module, and the width and type of each input (batch, width), states first."""
+    """A step to be traced by itself: the module, and the axes and type of each input, states first.
+
+    axes: a number where the size is fixed, a name where it is free; the first is the batch's.
+    """
 
     step: nn.Module
-    widths: tuple[int, ...]
+    axes: tuple[tuple[int | str, ...], ...]
     dtypes: tuple[torch.dtype, ...]
 
-    def example(self, batch: int) -> Tensors:
-        """Inputs to trace it with."""
-        return tuple(torch.ones(batch, width, dtype=d) for width, d in zip(self.widths, self.dtypes, strict=True))
+    def example(self) -> Tensors:
+        """Inputs to trace it with: free sizes differ from each other and are never 1, which the tracer would freeze."""
+        names = dict.fromkeys(axis for axes in self.axes for axis in axes if isinstance(axis, str))
+        sizes = {name: 3 + 2 * position for position, name in enumerate(names)}
+        shapes = [[sizes[axis] if isinstance(axis, str) else axis for axis in axes] for axes in self.axes]
+        return tuple(torch.ones(shape, dtype=dtype) for shape, dtype in zip(shapes, self.dtypes, strict=True))
 
 
 @dataclass
@@ -62,8 +69,8 @@ def recording() -> Iterator[Bodies]:
 class HeldStep(nn.Module):
     """A step that holds its states and gives zeros after a row's end.
 
-    Inputs: states and per-step inputs (batch, width), and for ragged rows valid (batch, 1) bool. Outputs: next states,
-    then the step's outputs (batch, width).
+    Inputs: states and per-step inputs (batch, …), and for ragged rows valid (batch, 1) bool. Outputs: next states,
+    then the step's outputs (batch, …).
     """
 
     def __init__(self, step: nn.Module, states: int, ragged: bool) -> None:
@@ -80,8 +87,13 @@ class HeldStep(nn.Module):
         if not self.ragged:
             return *following, *(y + 0 for y in outputs)  # a graph may not name one value twice, as state and output
         valid = tensors[-1]
-        held = tuple(torch.where(valid, new, old) for new, old in zip(following, tensors, strict=False))
-        return *held, *(torch.where(valid, y, y.new_zeros(())) for y in outputs)
+        held = tuple(torch.where(_like(valid, new), new, old) for new, old in zip(following, tensors, strict=False))
+        return *held, *(torch.where(_like(valid, y), y, y.new_zeros(())) for y in outputs)
+
+
+def _like(valid: Tensor, tensor: Tensor) -> Tensor:
+    """`valid` (batch, 1) with as many axes as the tensor (batch, …)."""
+    return valid if tensor.dim() == 2 else valid.reshape(-1, *(1,) * (tensor.dim() - 1))
 
 
 def recur(
@@ -91,14 +103,14 @@ def recur(
 
     Args:
         step: called as step(*states, *inputs of one step); returns the next states, then its outputs. All tensors are
-            (batch, width). What does not depend on the states belongs before the recurrence, for all steps at once.
-        states: what the first step starts from, each (batch, width).
-        inputs: what the steps read, each (time, batch, width).
+            (batch, …). What does not depend on the states belongs before the recurrence, for all steps at once.
+        states: what the first step starts from, each (batch, …).
+        inputs: what the steps read, each (time, batch, …).
         lengths: int64 (batch,), from 1 to time; None: every row is whole.
         backward: from the last step (of each row) to the first.
 
-    Returns: the states after each row's last step, each (batch, width); the outputs, each (time, batch, width), zero
-        after a row's end.
+    Returns: the states after each row's last step, each (batch, …); the outputs, each (time, batch, …), zero after a
+        row's end.
     """
     time = inputs[0].shape[0]
     held = HeldStep(step, len(states), lengths is not None)
@@ -114,20 +126,26 @@ def recur(
     return states, tuple(torch.stack(values) for values in zip(*collected, strict=True))
 
 
+def _axes(shape: torch.Size) -> tuple[int | str, ...]:
+    """The axes of a batch's tensor: the tracer knows a free size as a symbol, whose name is the same wherever it is."""
+    return BATCH, *(size if isinstance(size, int) else f"axis_{size}" for size in shape[1:])
+
+
 def _placeholder(
     held: HeldStep, states: Tensors, inputs: Tensors, bodies: Bodies, backward: bool
 ) -> tuple[Tensors, Tensors]:
     tensors = (*states, *inputs)
-    body = Body(held, tuple(int(x.shape[-1]) for x in tensors), tuple(x.dtype for x in tensors))
+    shapes = [*(s.shape for s in states), *(x.shape[1:] for x in inputs)]
+    body = Body(held, tuple(_axes(shape) for shape in shapes), tuple(x.dtype for x in tensors))
     name = bodies.add(held.step, held.ragged, body)
     outputs = held(*states, *(x[0] for x in inputs))[len(states) :]  # for their widths; the tracer drops it
-    time, batch = inputs[0].shape[0], inputs[0].shape[1]
+    time = inputs[0].shape[0]
     results = torch.onnx.ops.symbolic_multi_out(
         f"{DOMAIN}::{PLACEHOLDER}",
         list(tensors),
         {"body": name, "states": len(states), "backward": int(backward)},
         dtypes=[x.dtype for x in (*states, *outputs)],
-        shapes=[*(list(s.shape) for s in states), *([time, batch, y.shape[-1]] for y in outputs)],
+        shapes=[*(list(s.shape) for s in states), *([time, *y.shape] for y in outputs)],
         version=1,
     )
     return tuple(results[: len(states)]), tuple(results[len(states) :])

@@ -8,13 +8,14 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgeseq_export.ops.cells import CellStep
+from edgeseq_export.ops.layer import Layer
 from edgeseq_export.ops.recurrence import recur
 
 Cell = Literal["lstm", "gru", "rnn_tanh", "rnn_relu", "rnn_sigmoid"]
 States = tuple[Tensor, ...]
 
 
-class RecurrentLayer(nn.Module):
+class RecurrentLayer(Layer):
     """An RNN, LSTM or GRU layer in one or two directions, over sequences of unequal length.
 
     The weights lie in `net`, a torch layer of depth one, under torch's own names. torch has no sigmoid RNN: that
@@ -60,6 +61,18 @@ class RecurrentLayer(nn.Module):
             y, last = self.net(packed, hidden)
             y, _ = pad_packed_sequence(y, total_length=x.shape[0])
         return y, last if self.cell == "lstm" else (last,)
+
+    def stepped(self) -> nn.Module:
+        """As a step that is repeated."""
+        from edgeseq_export.ops.stepped import SteppedLayer  # it is made from this class
+
+        return SteppedLayer(self)
+
+    def native(self) -> nn.Module | None:
+        """As one LSTM, GRU or RNN node."""
+        from edgeseq_export.ops.native import NativeLayer  # it is made from this class
+
+        return NativeLayer(self)
 
     def direction_weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_ih (gates · hidden, features), W_hh (gates · hidden, hidden), b_ih and b_hh (gates · hidden,)."""

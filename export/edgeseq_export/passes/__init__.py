@@ -1,9 +1,9 @@
 """Rewrites of a traced graph, one a file. Each says what it requires and ensures, and whether it changed anything."""
 
 from edgeseq_export.passes.anonymous import Anonymous
-from edgeseq_export.passes.fixed_time import FixedTime
 from edgeseq_export.passes.learned_states import LearnedStates
 from edgeseq_export.passes.scan import Scan
 from edgeseq_export.passes.unroll import Unroll
+from edgeseq_export.passes.values import Values
 
-__all__ = ["Anonymous", "FixedTime", "LearnedStates", "Scan", "Unroll"]
+__all__ = ["Anonymous", "LearnedStates", "Scan", "Unroll", "Values"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
+from edgeseq_runtime.errors import ExportError
 
 from edgeseq_export.passes.placeholders import Written, copy_step, is_backward, replace_placeholders, state_count
 
@@ -12,34 +13,32 @@ _TIME_FIRST = [1, 0, 2]
 
 class Unroll(ir.passes.InPlacePass):
     """Requires: for each placeholder, the graph of its step: states and per-step inputs in, states and outputs out;
-    per-step tensors are (time, batch, width).
+    what a placeholder reads, (time, batch, …), has a fixed time axis.
 
-    Ensures: no placeholder; `steps` copies of each step's nodes, in order, over one copy of its weights. The time
-    axis must be `steps` long from now on.
+    Ensures: no placeholder; as many copies of each step's nodes as that axis is long, in order, over one copy of its
+    weights.
 
     Args:
-        bodies: the traced steps by name. steps: how many copies.
+        bodies: the traced steps by name.
     """
 
-    def __init__(self, bodies: Mapping[str, ir.Graph], steps: int) -> None:
+    def __init__(self, bodies: Mapping[str, ir.Graph]) -> None:
         super().__init__()
         self._bodies = bodies
-        self._steps = steps
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite in place."""
-        steps = self._steps
         return replace_placeholders(
-            model, self._bodies, lambda node, body, prefix: _Copies(model.graph, node, body, prefix, steps).write()
+            model, self._bodies, lambda node, body, prefix: _Copies(model.graph, node, body, prefix).write()
         )
 
 
 class _Copies:
     """The nodes in place of one placeholder."""
 
-    def __init__(self, graph: ir.Graph, node: ir.Node, body: ir.Graph, prefix: str, steps: int) -> None:
-        self._graph, self._node, self._body = graph, node, body
-        self._prefix, self._steps = prefix, steps
+    def __init__(self, graph: ir.Graph, node: ir.Node, body: ir.Graph, prefix: str) -> None:
+        self._graph, self._node, self._body, self._prefix = graph, node, body, prefix
+        self._steps = _time(node.inputs[state_count(node)])
         self._nodes: list[ir.Node] = []
 
     def write(self) -> Written:
@@ -47,7 +46,7 @@ class _Copies:
         states = state_count(self._node)
         current: list[ir.Value | None] = list(self._node.inputs[:states])
         read = zip(self._node.inputs[states:], self._body.inputs[states:], strict=True)
-        pieces = [self._split(value, _width(body)) for value, body in read]
+        pieces = [self._split(value, body) for value, body in read]
         collected: list[Sequence[ir.Value]] = [()] * self._steps
         order = range(self._steps)
         for step in reversed(order) if is_backward(self._node) else order:
@@ -55,21 +54,29 @@ class _Copies:
             nodes, outputs = copy_step(self._body, given, f"{self._prefix}.{step}")
             self._nodes += nodes
             current, collected[step] = list(outputs[:states]), outputs[states:]
-        widths = [_width(value) for value in self._body.outputs[states:]]
-        joined = [self._join(values, width) for values, width in zip(zip(*collected, strict=True), widths, strict=True)]
+        gathered = zip(zip(*collected, strict=True), self._body.outputs[states:], strict=True)
+        joined = [self._join(values, body) for values, body in gathered]
         return self._nodes, [*(value for value in current if value is not None), *joined]
 
-    def _split(self, value: ir.Value | None, width: int) -> Sequence[ir.Value]:
-        """(time, batch, width) as `steps` values (batch, width)."""
-        rows = self._add("Transpose", [value], {"perm": _TIME_FIRST})
-        flat = self._add("Reshape", [rows[0], self._shape(0, self._steps * width)])
+    def _split(self, value: ir.Value | None, body: ir.Value) -> Sequence[ir.Value]:
+        """(time, batch, …) as one value (batch, …) for each step; body: that value where the step reads it."""
+        width = _width(body)
+        if width is None:
+            pieces = self._add("Split", [value], {"axis": 0, "num_outputs": self._steps}, self._steps)
+            return [self._add("Squeeze", [piece, self._constant(0)])[0] for piece in pieces]
+        turned = self._add("Transpose", [value], {"perm": _TIME_FIRST})
+        flat = self._add("Reshape", [turned[0], self._constant(0, self._steps * width)])
         return self._add("Split", [flat[0]], {"axis": 1, "num_outputs": self._steps}, self._steps)
 
-    def _join(self, values: Sequence[ir.Value], width: int) -> ir.Value:
-        """The outputs (batch, width) of all steps as (time, batch, width)."""
+    def _join(self, values: Sequence[ir.Value], body: ir.Value) -> ir.Value:
+        """The outputs (batch, …) of all steps as (time, batch, …)."""
+        width = _width(body)
+        if width is None:
+            rows = [self._add("Unsqueeze", [value, self._constant(0)])[0] for value in values]
+            return self._add("Concat", rows, {"axis": 0})[0]
         flat = self._add("Concat", list(values), {"axis": 1})
-        rows = self._add("Reshape", [flat[0], self._shape(0, self._steps, width)])
-        return self._add("Transpose", [rows[0]], {"perm": _TIME_FIRST})[0]
+        turned = self._add("Reshape", [flat[0], self._constant(0, self._steps, width)])
+        return self._add("Transpose", [turned[0]], {"perm": _TIME_FIRST})[0]
 
     def _add(
         self,
@@ -84,9 +91,9 @@ class _Copies:
         self._nodes.append(node)
         return node.outputs
 
-    def _shape(self, *sizes: int) -> ir.Value:
-        """A constant shape; 0 keeps the size that is there."""
-        name = f"edgeseq.shape_{'_'.join(map(str, sizes))}"
+    def _constant(self, *sizes: int) -> ir.Value:
+        """A constant shape (0 keeps the size that is there), or a list of axes."""
+        name = f"edgeseq.sizes_{'_'.join(map(str, sizes))}"
         if name not in self._graph.initializers:
             tensor = ir.tensor(np.array(sizes, np.int64), name=name)
             value = ir.Value(
@@ -96,8 +103,15 @@ class _Copies:
         return self._graph.initializers[name]
 
 
-def _width(value: ir.Value) -> int:
-    """The size of a value's last axis, (batch, width)."""
-    if value.shape is None or not isinstance(value.shape[-1], int):
-        raise ValueError(f"the width of '{value.name}' is not fixed")
-    return value.shape[-1]
+def _width(value: ir.Value) -> int | None:
+    """The last size of a value (batch, width), None of others: flat, it is cut and joined with the fewest nodes."""
+    shape = value.shape
+    return shape[1] if shape is not None and len(shape) == 2 and isinstance(shape[1], int) else None
+
+
+def _time(value: ir.Value | None) -> int:
+    """How long the first axis of what a placeholder reads is."""
+    size = value.shape[0] if value is not None and value.shape is not None else None
+    if not isinstance(size, int):
+        raise ExportError(f"a recurrence over an axis of free size ({size}) cannot be unrolled")
+    return size

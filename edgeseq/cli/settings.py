@@ -1,0 +1,91 @@
+"""`--set NAME=VALUE` and `--seed`: a file's named scalars, and how much of what is pure chance is drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from edgeseq_runtime.draw import draw
+from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.signature import BATCH, Signature
+from numpy.typing import NDArray
+
+from edgeseq.files.inputs import chance_inputs
+
+if TYPE_CHECKING:
+    from edgeseq_runtime import Model
+
+Array = NDArray[Any]
+Settings = Mapping[str, int | float]
+
+
+def parse_settings(given: Sequence[str]) -> Settings:
+    """Each NAME=VALUE as a number by its name. Raises UsageError."""
+    settings: dict[str, int | float] = {}
+    for item in given:
+        name, equals, text = (part.strip() for part in item.partition("="))
+        if not (equals and name):
+            raise UsageError(f"--set {item!r} is not understood; write NAME=VALUE, such as temperature=0.5")
+        settings[name] = _number(item, text)
+    return settings
+
+
+def split_settings(model: "Model", settings: Settings) -> tuple[Settings, Mapping[str, int]]:
+    """The scalars that are set, and the sizes of axes that only what is drawn has.
+
+    Raises:
+        UsageError: a name that the model has neither a scalar nor such an axis for; a size that is no whole number.
+    """
+    axes = _chance_axes(model.signature)
+    for name, value in settings.items():
+        if name not in model.values and name not in axes:
+            known = ", ".join((*model.values, *axes))
+            has = f"what can be set is {known}" if known else "there is nothing to set"
+            raise UsageError(f"{model.name} has no '{name}'; {has}")
+        if name in axes and (not isinstance(value, int) or value < 1):
+            raise UsageError(f"{name} is {value}, but a whole number from 1 is expected")
+    values = {name: value for name, value in settings.items() if name in model.values}
+    return values, {name: int(value) for name, value in settings.items() if name in axes}
+
+
+def with_chance(
+    signature: Signature, arrays: Mapping[str, Array], sizes: Mapping[str, int], seed: int
+) -> dict[str, Array]:
+    """The arrays, and those inputs that are pure chance and were left out, drawn from the seed.
+
+    sizes: of the axes that only these have; others are typical.
+
+    Raises:
+        UsageError: a size is set, but what has it was given.
+    """
+    missing = [t for t in chance_inputs(signature) if t.name not in arrays]
+    drawn = {axis for t in missing for axis in t.axes}
+    if given := [name for name in sizes if name not in drawn]:
+        raise UsageError(f"'{given[0]}' is set, but the input that has this axis was given; leave one of them out")
+    if not missing:
+        return dict(arrays)
+    measured = {
+        axis: size
+        for t in signature.inputs
+        if t.name in arrays
+        for axis, size in zip(t.axes, arrays[t.name].shape, strict=False)
+        if isinstance(axis, str)
+    }
+    every = {**dict.fromkeys(signature.symbols, 1), **signature.typical, **measured, **sizes}
+    rng = np.random.default_rng(seed)
+    return {**arrays, **{t.name: draw(t, every, rng) for t in missing}}
+
+
+def _chance_axes(signature: Signature) -> tuple[str, ...]:
+    chance = chance_inputs(signature)
+    others = {axis for t in signature.inputs if t not in chance for axis in t.axes}
+    axes = (axis for t in chance for axis in t.axes if isinstance(axis, str))
+    return tuple(dict.fromkeys(axis for axis in axes if axis != BATCH and axis not in others))
+
+
+def _number(item: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise UsageError(f"--set {item!r}: {text!r} is no number")

@@ -1,0 +1,282 @@
+"""The character language model: what comes next after each symbol of a text, and text drawn from that, in the graph."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from edgeseq_export import recur
+from edgeseq_export.ops import Cell, Layer, RecurrentLayer
+from edgeseq_export.ops.cells import CellStep
+from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, StatePair
+from edgeseq_runtime.signature import Tensor as TensorSpec
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgeseq.data import Dataset
+from edgeseq.data.text import START, UNKNOWN
+from edgeseq.nn import initialise
+from edgeseq.nn.family import Batch, Hints, Outputs
+from edgeseq.nn.network import Network, check_choice, check_common, check_positive
+
+LENGTH = "length"
+"""The axis of what is generated."""
+
+_CELLS: dict[str, Cell] = {"rnn": "rnn_tanh", "lstm": "lstm", "gru": "gru"}
+_TYPICAL = {TIME: 20, LENGTH: 50}
+_COLDEST = 1e-6
+
+States = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class CharLMConfig:
+    """How a character language model is built.
+
+    cell: the recurrence. output_size: symbols. embedding_size, hidden_size, num_layers: widths and depth.
+    dropout: of what goes into each layer after the first, and into the output layer; embedding_dropout: into the first.
+    recurrent_init: of the recurrent matrices: PyTorch's uniform one, or orthogonal. forget_bias: of the LSTM's forget
+        gates at the start; None for PyTorch's random one.
+    """
+
+    output_size: int
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    embedding_size: int = 64
+    hidden_size: int = 192
+    num_layers: int = 2
+    dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    recurrent_init: Literal["default", "orthogonal"] = "default"
+    forget_bias: float | None = None
+    task: Literal["classify"] = "classify"
+
+    def __post_init__(self) -> None:
+        check_common(self)
+        check_choice("cell", self.cell, tuple(_CELLS))
+        check_choice("task", self.task, ("classify",))
+        check_choice("recurrent_init", self.recurrent_init, ("default", "orthogonal"))
+        check_positive(self, "embedding_size", "hidden_size", "num_layers")
+        if self.cell != "lstm" and self.forget_bias is not None:
+            raise UsageError(f"forget_bias is of the lstm, but the cell is {self.cell}, which has no forget gate")
+        if not 0 <= self.embedding_dropout < 1:
+            raise UsageError(
+                f"embedding_dropout is {self.embedding_dropout}, but it must be at least 0 and less than 1"
+            )
+
+
+class CharLM(Network):
+    """An embedding, recurrent layers and a softmax over the next symbol (Mikolov et al. 2010; Graves 2013, section 2).
+
+    Inputs: `tokens` int64 (batch, time), the prompt; `lengths` int64 (batch,); `noise` (batch, length), uniform in
+    [0, 1), one number for each symbol to generate; one state a layer and quantity, (1, batch, hidden_size).
+    Outputs: `logits` (batch, time, symbols), what comes next after each symbol of the prompt; `generated` int64
+    (batch, length), drawn from the prompt's end on; and the next states, after the prompt and all that was generated
+    but its last symbol: given with them as the next prompt, that symbol lets the text go on.
+    """
+
+    def __init__(self, config: CharLMConfig, hints: Hints | None = None) -> None:
+        super().__init__(config, hints, "charlm")
+        self.embedding = nn.Embedding(config.output_size, config.embedding_size)
+        sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
+        self.layers = nn.ModuleList(self._layer(size) for size in sizes)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.hidden_size, config.output_size)
+        self.generation = Generation(self.embedding, cast(Sequence[RecurrentLayer], self.layers), self.head)
+
+    @classmethod
+    def sizes(cls, data: Dataset) -> dict[str, Any]:
+        """The number of symbols.
+
+        Raises:
+            UsageError: data that is no text.
+        """
+        if "tokens" not in (data.vocabulary or {}):
+            raise UsageError("the family 'charlm' learns from text: a .txt file, or the source python-docs")
+        return super().sizes(data)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        noise: Tensor | None = None,
+        temperature: Tensor | None = None,
+        top_k: Tensor | None = None,
+        **states: Tensor,
+    ) -> dict[str, Tensor]:
+        """Outputs and next states by the signature's names; without noise nothing is generated."""
+        y = self.embedding_dropout(self.embedding(tokens.transpose(0, 1)))
+        after: list[Tensor] = []
+        for index, layer in enumerate(self.layers):
+            names = self._names(index)
+            zeros = y.new_zeros(1, y.shape[1], self.config.hidden_size)
+            given = tuple(states.get(name, zeros) for name in names)
+            y, last = layer(self.dropout(y) if index else y, given, lengths)
+            after += last
+        outputs = {"logits": self.head(self.dropout(y)).transpose(0, 1)}
+        if noise is not None:
+            values = self._values(noise, temperature, top_k)
+            following = [state.squeeze(0) for state in after]
+            logits = self.head(following[-len(self._names(0))])
+            outputs["generated"], following = self.generation(noise, *values, tuple(following), logits)
+            after = [state.unsqueeze(0) for state in following]
+        return {**outputs, **{pair.output: state for pair, state in zip(self._state_pairs(), after, strict=True)}}
+
+    def signature(self) -> Signature:
+        """What goes in and out."""
+        symbols = self.config.output_size
+        return Signature(
+            inputs=(
+                TensorSpec("tokens", "int64", (BATCH, TIME), range=(0, symbols)),
+                TensorSpec("lengths", "int64", (BATCH,), of="tokens"),
+                TensorSpec("noise", "float32", (BATCH, LENGTH), draw={"uniform": [0.0, 1.0]}),
+            ),
+            outputs=(
+                TensorSpec("generated", "int64", (BATCH, LENGTH), "sequence"),
+                TensorSpec("logits", "float32", (BATCH, TIME, symbols), "step", decision="argmax"),
+            ),
+            states=self._state_pairs(),
+            limits={TIME: Limit(1, None), BATCH: Limit(1, None), LENGTH: Limit(1, None)},
+            typical={**self.hints.typical, **_TYPICAL},
+            reason="it generates after each call's prompt; carry the states from call to call with run(states=True)",
+        )
+
+    def vocabulary(self) -> Mapping[str, Any] | None:
+        """The symbols, character by character; a text begins with the one that stands between documents."""
+        symbols = (self.hints.vocabulary or {}).get("tokens")
+        if symbols is None:
+            return None
+        return {"tokens": {"symbols": list(symbols), "kind": "character", "unknown": UNKNOWN, "start": START}}
+
+    def values(self) -> Mapping[str, float | int]:
+        """`temperature` divides the logits: below 1 the likely becomes likelier, and 0 takes the likeliest.
+
+        `top_k`: draw among so many of the likeliest symbols; 0: among all.
+        """
+        return {"temperature": 1.0, "top_k": 0}
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The text alone: what a layer does behind a row's end is not looked at, and whole rows are faster."""
+        return {"tokens": batch["x"]}
+
+    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """`bits` a symbol, and `accuracy`."""
+        return {"bits": self.loss(outputs, batch) / math.log(2), **super().metrics(outputs, batch)}
+
+    def _layer(self, size: int) -> RecurrentLayer:
+        """A layer that reads `size` features, with its first weights."""
+        config = self.config
+        layer = RecurrentLayer(_CELLS[config.cell], size, config.hidden_size)
+        if config.recurrent_init == "orthogonal":
+            initialise.orthogonal(layer)
+        if config.forget_bias is not None:
+            initialise.forget_bias(layer, config.forget_bias)
+        return layer
+
+    def _values(self, noise: Tensor, temperature: Tensor | None, top_k: Tensor | None) -> tuple[Tensor, Tensor]:
+        defaults = self.values()
+        return (
+            noise.new_tensor(defaults["temperature"]) if temperature is None else temperature,
+            torch.tensor(defaults["top_k"], device=noise.device) if top_k is None else top_k,
+        )
+
+    def _state_pairs(self) -> tuple[StatePair, ...]:
+        axes = (1, BATCH, self.config.hidden_size)
+        names = [name for index in range(self.config.num_layers) for name in self._names(index)]
+        return tuple(StatePair(name, f"{name}_next", axes) for name in names)
+
+    def _names(self, index: int) -> tuple[str, ...]:
+        return tuple(f"{quantity}{index}" for quantity in ("hc" if self.config.cell == "lstm" else "h"))
+
+
+class Generation(Layer):
+    """Text drawn symbol by symbol. It has no weights of its own: what it repeats is made of the network's layers."""
+
+    def __init__(self, embedding: nn.Embedding, layers: Sequence[RecurrentLayer], head: nn.Linear) -> None:
+        super().__init__()
+        self._parts = (embedding, tuple(layers), head)  # in a tuple, since a module has each weight under one name
+
+    def forward(
+        self, noise: Tensor, temperature: Tensor, top_k: Tensor, states: States, logits: Tensor
+    ) -> tuple[Tensor, States]:
+        """As Generating; made anew at each call, of the weights of the moment."""
+        generated: tuple[Tensor, States] = self.stepped()(noise, temperature, top_k, states, logits)
+        return generated
+
+    def stepped(self) -> nn.Module:
+        """As a step that is repeated."""
+        return Generating(DrawStep(*self._parts))
+
+
+class Generating(nn.Module):
+    """The repeated step."""
+
+    def __init__(self, step: "DrawStep") -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(
+        self, noise: Tensor, temperature: Tensor, top_k: Tensor, states: States, logits: Tensor
+    ) -> tuple[Tensor, States]:
+        """What is drawn, int64 (batch, length), and the states before the last symbol that was.
+
+        noise: (batch, length); temperature, top_k: (); states: (batch, hidden_size) each; logits: (batch, symbols).
+        """
+        count = len(states)
+        each = noise.transpose(0, 1).unsqueeze(-1)
+        read = (each, temperature.expand(each.shape), top_k.expand(each.shape))
+        after, (symbols,) = recur(self.step, (*states, *states, logits), read)
+        return symbols.squeeze(-1).transpose(0, 1), after[count : 2 * count]
+
+
+class DrawStep(nn.Module):
+    """One symbol drawn, and read by the layers to know what may follow it."""
+
+    def __init__(self, embedding: nn.Embedding, layers: Sequence[RecurrentLayer], head: nn.Linear) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList()
+        for index, layer in enumerate(layers):
+            w_ih, w_hh, b_ih, b_hh = (weight.detach() for weight in layer.direction_weights(0))
+            self.register_buffer(f"w_ih{index}", w_ih)
+            self.register_buffer(f"b_ih{index}", b_ih)
+            self.cells.append(CellStep(layer.cell, w_hh, b_hh))
+        self._quantities = 2 if layers[0].cell == "lstm" else 1
+        self.register_buffer("embedding", embedding.weight.detach())
+        self.register_buffer("w_head", head.weight.detach())
+        self.register_buffer("b_head", head.bias.detach())
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The next states, those given, the next logits; the symbol, int64 (batch, 1).
+
+        tensors: states, the states before those, the logits (batch, symbols); noise, temperature, top_k (batch, 1).
+        """
+        *both, logits, noise, temperature, top_k = tensors
+        states = both[: len(both) // 2]
+        symbol = draw(logits, noise, temperature, top_k)
+        y = F.embedding(symbol.squeeze(-1), cast(Tensor, self.embedding))
+        following: list[Tensor] = []
+        for index, cell in enumerate(self.cells):
+            driven = F.linear(y, getattr(self, f"w_ih{index}"), getattr(self, f"b_ih{index}"))
+            own = states[index * self._quantities : (index + 1) * self._quantities]
+            *after, y = cell(*own, driven)
+            following += after
+        return *following, *states, F.linear(y, cast(Tensor, self.w_head), cast(Tensor, self.b_head)), symbol
+
+
+def draw(logits: Tensor, noise: Tensor, temperature: Tensor, top_k: Tensor) -> Tensor:
+    """A symbol for each row by inverting the cumulative distribution, the likeliest first; int64 (batch, 1).
+
+    logits: (batch, symbols). noise: (batch, 1), uniform in [0, 1). temperature: (batch, 1), above 0, or 0 for the
+    likeliest. top_k: int64 (batch, 1), among how many of the likeliest to draw (Fan et al. 2018); below 1: all.
+    """
+    count = logits.shape[-1]
+    ordered, symbols = torch.topk(logits / temperature.clamp(min=_COLDEST), count)
+    allowed = torch.where(top_k < 1, count, top_k.clamp(max=count))
+    kept = torch.arange(count, device=logits.device) < allowed
+    weights = torch.exp(ordered - ordered[:, :1]) * kept
+    reached = weights.cumsum(-1)
+    place = (reached <= noise * reached[:, -1:]).sum(-1, keepdim=True)
+    last = (reached < reached[:, -1:]).sum(-1, keepdim=True)
+    return symbols.gather(-1, torch.minimum(place, last))  # noise just below 1 can round to the very end

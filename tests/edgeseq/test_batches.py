@@ -1,0 +1,61 @@
+"""Batches: every example once, cut to its longest, in pieces that follow each other."""
+
+import numpy as np
+import pytest
+import torch
+
+from edgeseq.data import Dataset
+from edgeseq.training.batches import CONTINUES, Batches
+
+LENGTHS = np.array([5, 2, 7, 3, 7])
+X = np.arange(5 * 7, dtype=np.float32).reshape(5, 7, 1)
+
+
+def dataset(**changes):
+    arrays = {"x": X, "y": np.zeros((5, 7), np.int64), "lengths": LENGTHS, "labels": ("a", "b"), **changes}
+    return Dataset(**arrays)
+
+
+def test_time_axes_are_cut_after_the_longest():
+    more = {"table": np.zeros((5, 7, 2), np.int64), "extra": np.zeros((5, 7), np.int64)}
+    first, second = list(Batches(dataset(more=more), 2))[:2]
+    assert {name: tuple(tensor.shape) for name, tensor in first.items()} == {
+        **{"x": (2, 5, 1), "y": (2, 5), "lengths": (2,)},
+        **{"table": (2, 5, 2), "extra": (2, 5)},
+    }
+    assert second["x"].shape == (2, 7, 1)
+
+
+def test_without_a_time_axis_nothing_is_cut():
+    (batch,) = Batches(dataset(lengths=None, y=np.zeros(5, np.int64)), 8)
+    assert set(batch) == {"x", "y"}
+    assert batch["x"].shape == X.shape
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 100])
+def test_pieces_put_together_are_the_whole(steps):
+    pieces = list(Batches(dataset(), 5, truncate=steps))
+    assert len(pieces) == len(Batches(dataset(), 5, truncate=steps)) == -(-7 // steps)
+    assert [CONTINUES in piece for piece in pieces] == [False] + [True] * (len(pieces) - 1)
+    assert torch.equal(torch.cat([piece["x"] for piece in pieces], 1), torch.from_numpy(X))
+    assert torch.equal(sum(piece["lengths"] for piece in pieces), torch.from_numpy(LENGTHS))
+
+
+def test_truncated_training_carries_the_states(tmp_path):
+    """One long row: only a carried state can tell what stood at its start."""
+    from edgeseq import recipe
+    from edgeseq.training import train
+
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 2, 120)
+    x = np.zeros((120, 6, 1), np.float32)
+    x[:, 0, 0] = 2 * first - 1
+    np.savez(tmp_path / "mine.npz", x=x, y=np.repeat(first[:, None], 6, 1))
+    text = """
+    model = { family = "gru", hidden_size = 8 }
+    data = { path = "mine.npz" }
+    train = { epochs = 12, learning_rate = 0.03, truncate = 2 }
+    """
+    (tmp_path / "recipe.toml").write_text(text)
+    result = train(recipe.load(tmp_path), tmp_path / "out", device="cpu")
+    assert result.metrics["test"]["accuracy"] > 0.95

@@ -1,0 +1,119 @@
+"""The electricity load: what is read, in order of time, and networks that correct a first forecast."""
+
+import numpy as np
+import pytest
+import torch
+from edgeseq_export import Source, convert
+from edgeseq_runtime import load
+from edgeseq_runtime.errors import DamagedFileError, UsageError
+
+from edgeseq.data import electricity_load
+from edgeseq.data.electricity_load import DAY, HORIZON, WEEK, windows
+from edgeseq.data.packages import package_file
+from edgeseq.nn import build
+from edgeseq.recipe import ModelTable
+from edgeseq.training.network import network_for
+
+LOADS = 30_000 + 1000 * np.random.default_rng(0).standard_normal(4 * WEEK).cumsum() / 50
+
+
+@pytest.fixture(scope="module")
+def loads():
+    return electricity_load.parse(package_file("pmdarima", "2.1.1", "pmdarima/datasets/taylor.py").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def parts():
+    found = electricity_load.load()
+    return found.whole, found.validation, found.test
+
+
+def test_the_numbers_are_those_of_the_file(loads):
+    assert loads.shape == (12 * WEEK,)
+    assert loads[:3].tolist() == [22262, 21756, 22247]
+    assert loads[-1] == 23132
+    assert (loads.min(), loads.max()) == (18640, 38777)
+
+
+def test_a_step_is_forecast_from_what_came_before_it(loads, parts):
+    for data in parts:
+        for row, t in ((0, 0), (len(data) - 1, data.x.shape[1] - 1)):
+            found = np.flatnonzero(loads == data.x[row, t, 0])
+            steps = [s for s in found if s >= WEEK and loads[s] - loads[s - WEEK] == data.x[row, t, 1]]
+            ahead = [loads[s + 1 : s + 1 + HORIZON] for s in steps]
+            assert any(np.array_equal(data.y[row, t], target) for target in ahead)
+        np.testing.assert_array_equal(data.more["baseline"], data.naive)
+
+
+def test_the_parts_follow_each_other_in_time(loads, parts):
+    """No load is a target in two parts, and the test part is every forecast that has its whole future in it."""
+    train, validation, test = parts
+    np.testing.assert_array_equal(validation.y[0, 0], loads[8 * WEEK : 8 * WEEK + HORIZON])
+    np.testing.assert_array_equal(test.y[0, 0], loads[10 * WEEK : 10 * WEEK + HORIZON])
+    np.testing.assert_array_equal(test.y[-1, -1], loads[-HORIZON:])
+    assert test.y.shape == (1, 2 * WEEK - HORIZON + 1, HORIZON)
+    assert train.x.shape[1:] == validation.x.shape[1:]
+    for data, end in ((train, 8 * WEEK), (validation, 10 * WEEK)):
+        last = np.concatenate([data.x[-1, 1:, 0], data.y[-1, -1]])
+        assert any(np.array_equal(last, loads[e - len(last) : e]) for e in range(end - DAY, end + 1))
+
+
+def test_the_naive_forecast_is_the_load_a_week_before():
+    data = windows(LOADS, WEEK, 4 * WEEK, 20, 7)
+    steps = WEEK + np.arange(0, 3 * WEEK - HORIZON - 20 + 1, 7)
+    assert len(data) == len(steps)
+    for row, start in enumerate(steps):
+        np.testing.assert_array_equal(data.x[row, :, 0], LOADS[start : start + 20].astype(np.float32))
+        for t in (0, 19):
+            first = start + t + 1
+            np.testing.assert_array_equal(data.y[row, t], LOADS[first : first + HORIZON].astype(np.float32))
+            past = LOADS[first - WEEK : first - WEEK + HORIZON].astype(np.float32)
+            np.testing.assert_array_equal(data.naive[row, t], past)
+
+
+def test_days_and_weeks_return():
+    x = windows(LOADS, WEEK, 4 * WEEK, 2 * WEEK, 1).x[0]
+    np.testing.assert_allclose(x[:-DAY, 2:4], x[DAY:, 2:4], atol=1e-5)
+    np.testing.assert_allclose(x[:-WEEK, 2:], x[WEEK:, 2:], atol=1e-5)
+    assert np.abs(x[:-DAY, 4:] - x[DAY:, 4:]).max() > 0.5
+
+
+@pytest.mark.parametrize("content", [b"x = [1, 2, 3]", b"no python", b"x = 1", b"x = ['a']"])
+def test_another_file_is_refused(content):
+    with pytest.raises(DamagedFileError, match=r"taylor\.py of pmdarima"):
+        electricity_load.parse(content)
+
+
+@pytest.mark.parametrize(("family", "settings"), [("gru", {}), ("tcn", {"channels": 4, "dilations": [1, 2]})])
+@pytest.mark.parametrize("head", ["step", "last"])
+def test_a_network_that_answers_nothing_gives_the_baseline(family, settings, head):
+    data = windows(LOADS, WEEK, 4 * WEEK, 30, 50)
+    if head == "last":
+        data = type(data)(data.x, data.y[:, -1], data.lengths, more=data.more)
+    network = network_for(ModelTable(family, settings), data, seed=0)
+    correction = data.y - (data.naive if head == "step" else data.more["baseline"][:, -1])
+    np.testing.assert_allclose(network.y_mean, correction.reshape(-1, HORIZON).mean(0), rtol=1e-3)
+    network.head.weight.data.zero_()
+    network.head.bias.data.copy_(-network.y_mean / network.y_deviation)
+    lengths = torch.tensor([30, 7, 1])
+    batch = {"x": torch.from_numpy(data.x[:3]), "baseline": torch.from_numpy(data.more["baseline"][:3])}
+    values = network(**batch, lengths=lengths)["values"].detach()
+    expected = batch["baseline"] if head == "step" else batch["baseline"][torch.arange(3), lengths - 1]
+    torch.testing.assert_close(values, expected)
+
+
+def test_a_baseline_streams_beside_the_features():
+    network = build("rnn", {"input_size": 2, "output_size": 3, "task": "forecast", "baseline": True, "head": "step"})
+    model = load(convert(Source(network.eval(), network.signature(), "rnn", "forecast", "test")))
+    rng = np.random.default_rng(0)
+    given = {"x": rng.standard_normal((1, 9, 2)), "baseline": rng.standard_normal((1, 9, 3))}
+    given = {name: array.astype(np.float32) for name, array in given.items()}
+    stream = model.stream()
+    streamed = [stream.step({name: array[:, t] for name, array in given.items()})["values"] for t in range(9)]
+    np.testing.assert_allclose(np.stack(streamed, 1), model.run(given)["values"], atol=2e-6)
+
+
+@pytest.mark.parametrize("family", ["rnn", "tcn"])
+def test_classes_have_no_baseline(family):
+    with pytest.raises(UsageError, match="a baseline is a first forecast, but the task is to classify"):
+        build(family, {"input_size": 2, "output_size": 3, "baseline": True})
