@@ -1,4 +1,4 @@
-"""What a user reads of a model's outputs: label and probability, or values where it does not classify."""
+"""What a user reads of a model's outputs: label and probability, a transcript's labels, or else values."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 PROBABILITIES = "probabilities"
+LABELS = "labels"
 
 
 class Answers:
     """How one model's answer is read.
 
-    output: the output that is read: `probabilities` of a classifier, otherwise the first.
+    output: the output that is read: `probabilities` of a classifier, `labels` of a transcript (class numbers, -1 behind
+        the last), otherwise the first.
     stepwise: whether there is one answer a step.
     """
 
@@ -24,7 +26,9 @@ class Answers:
         outputs = {t.name: t for t in model.signature.outputs}
         contract = model.contract
         self._classifies = contract is not None and contract.task == "classify" and PROBABILITIES in outputs
-        tensor = outputs[PROBABILITIES] if self._classifies else model.signature.outputs[0]
+        self._transcribes = contract is not None and contract.task == "transcribe" and LABELS in outputs
+        read = PROBABILITIES if self._classifies else LABELS if self._transcribes else model.signature.outputs[0].name
+        tensor = outputs[read]
         self._labels = contract.labels if contract is not None else None
         self.output = tensor.name
         self.stepwise = tensor.kind == "step"
@@ -33,6 +37,8 @@ class Answers:
         """The names of one answer's cells. width: values in one answer."""
         if self._classifies:
             return ("label", "probability")
+        if self._transcribes:
+            return (self.output,)
         return (self.output,) if width == 1 else tuple(f"{self.output}_{i}" for i in range(width))
 
     def cells(self, answer: Array) -> tuple[str, ...]:
@@ -40,14 +46,22 @@ class Answers:
         if self._classifies:
             best = int(answer.argmax())
             return self.label(best), shortest(answer[best])
+        if self._transcribes:
+            names = self._transcript(answer)
+            return (("" if all(len(name) == 1 for name in names) else " ").join(names),)
         return tuple(shortest(value) for value in answer.flat)
 
     def fields(self, answer: Array) -> dict[str, Any]:
-        """One answer as plain JSON values: label and probability, or the values under the output's name."""
+        """One answer as plain JSON values: label and probability, or labels or values under the output's name."""
         if self._classifies:
             best = int(answer.argmax())
             return {"label": self.label(best), "probability": plain(answer[best])}
+        if self._transcribes:
+            return {self.output: self._transcript(answer)}
         return {self.output: [plain(value) for value in answer.flat]}
+
+    def _transcript(self, answer: Array) -> list[str]:
+        return [self.label(int(number)) for number in answer if number >= 0]
 
     def label(self, index: int) -> str:
         """The name of a class, or its number where the contract names none."""

@@ -73,7 +73,8 @@ class CharLM(Network):
     [0, 1), one number for each symbol to generate; one state a layer and quantity, (1, batch, hidden_size).
     Outputs: `logits` (batch, time, symbols), what comes next after each symbol of the prompt; `generated` int64
     (batch, length), drawn from the prompt's end on; and the next states, after the prompt and all that was generated
-    but its last symbol: given with them as the next prompt, that symbol lets the text go on.
+    but its last symbol: given with them as the next prompt, that symbol lets the text go on. In PyTorch also
+    `generated_margin` (batch, length), by how much each draw was clear.
     """
 
     def __init__(self, config: CharLMConfig, hints: Hints | None = None) -> None:
@@ -120,7 +121,8 @@ class CharLM(Network):
             values = self._values(noise, temperature, top_k)
             following = [state.squeeze(0) for state in after]
             logits = self.head(following[-len(self._names(0))])
-            outputs["generated"], following = self.generation(noise, *values, tuple(following), logits)
+            drawn, following = self.generation(noise, *values, tuple(following), logits)
+            outputs.update(drawn)
             after = [state.unsqueeze(0) for state in following]
         return {**outputs, **{pair.output: state for pair, state in zip(self._state_pairs(), after, strict=True)}}
 
@@ -156,10 +158,6 @@ class CharLM(Network):
         `top_k`: draw among so many of the likeliest symbols; 0: among all.
         """
         return {"temperature": 1.0, "top_k": 0}
-
-    def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """The text alone: what a layer does behind a row's end is not looked at, and whole rows are faster."""
-        return {"tokens": batch["x"]}
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """`bits` a symbol, and `accuracy`."""
@@ -200,42 +198,53 @@ class Generation(Layer):
 
     def forward(
         self, noise: Tensor, temperature: Tensor, top_k: Tensor, states: States, logits: Tensor
-    ) -> tuple[Tensor, States]:
+    ) -> tuple[dict[str, Tensor], States]:
         """As Generating; made anew at each call, of the weights of the moment."""
-        generated: tuple[Tensor, States] = self.stepped()(noise, temperature, top_k, states, logits)
-        return generated
+        drawn: tuple[dict[str, Tensor], States] = self._made(("generated", "generated_margin"))(
+            noise, temperature, top_k, states, logits
+        )
+        return drawn
 
     def stepped(self) -> nn.Module:
         """As a step that is repeated."""
-        return Generating(DrawStep(*self._parts))
+        return self._made(("generated",))
+
+    def _made(self, gives: tuple[str, ...]) -> nn.Module:
+        return Generating(DrawStep(*self._parts, len(gives)), gives)
 
 
 class Generating(nn.Module):
-    """The repeated step."""
+    """The repeated step. gives: what it says of each symbol: which it is, and by how much."""
 
-    def __init__(self, step: "DrawStep") -> None:
+    def __init__(self, step: "DrawStep", gives: tuple[str, ...]) -> None:
         super().__init__()
         self.step = step
+        self._gives = gives
 
     def forward(
         self, noise: Tensor, temperature: Tensor, top_k: Tensor, states: States, logits: Tensor
-    ) -> tuple[Tensor, States]:
-        """What is drawn, int64 (batch, length), and the states before the last symbol that was.
+    ) -> tuple[dict[str, Tensor], States]:
+        """What is drawn, each (batch, length), and the states before the last symbol that was.
 
         noise: (batch, length); temperature, top_k: (); states: (batch, hidden_size) each; logits: (batch, symbols).
         """
         count = len(states)
         each = noise.transpose(0, 1).unsqueeze(-1)
         read = (each, temperature.expand(each.shape), top_k.expand(each.shape))
-        after, (symbols,) = recur(self.step, (*states, *states, logits), read)
-        return symbols.squeeze(-1).transpose(0, 1), after[count : 2 * count]
+        after, drawn = recur(self.step, (*states, *states, logits), read)
+        given = {name: values.squeeze(-1).transpose(0, 1) for name, values in zip(self._gives, drawn, strict=True)}
+        return given, after[count : 2 * count]
 
 
 class DrawStep(nn.Module):
-    """One symbol drawn, and read by the layers to know what may follow it."""
+    """One symbol drawn, and read by the layers to know what may follow it.
 
-    def __init__(self, embedding: nn.Embedding, layers: Sequence[RecurrentLayer], head: nn.Linear) -> None:
+    gives: 1 for the symbol alone, 2 with the margin of its draw.
+    """
+
+    def __init__(self, embedding: nn.Embedding, layers: Sequence[RecurrentLayer], head: nn.Linear, gives: int) -> None:
         super().__init__()
+        self._gives = gives
         self.cells = nn.ModuleList()
         for index, layer in enumerate(layers):
             w_ih, w_hh, b_ih, b_hh = (weight.detach() for weight in layer.direction_weights(0))
@@ -248,35 +257,42 @@ class DrawStep(nn.Module):
         self.register_buffer("b_head", head.bias.detach())
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The next states, those given, the next logits; the symbol, int64 (batch, 1).
+        """The next states, those given, the next logits; the symbol int64 (batch, 1), and its margin where asked for.
 
         tensors: states, the states before those, the logits (batch, symbols); noise, temperature, top_k (batch, 1).
         """
         *both, logits, noise, temperature, top_k = tensors
         states = both[: len(both) // 2]
-        symbol = draw(logits, noise, temperature, top_k)
-        y = F.embedding(symbol.squeeze(-1), cast(Tensor, self.embedding))
+        drawn = draw(logits, noise, temperature, top_k)
+        y = F.embedding(drawn[0].squeeze(-1), cast(Tensor, self.embedding))
         following: list[Tensor] = []
         for index, cell in enumerate(self.cells):
             driven = F.linear(y, getattr(self, f"w_ih{index}"), getattr(self, f"b_ih{index}"))
             own = states[index * self._quantities : (index + 1) * self._quantities]
             *after, y = cell(*own, driven)
             following += after
-        return *following, *states, F.linear(y, cast(Tensor, self.w_head), cast(Tensor, self.b_head)), symbol
+        logits = F.linear(y, cast(Tensor, self.w_head), cast(Tensor, self.b_head))
+        return *following, *states, logits, *drawn[: self._gives]
 
 
-def draw(logits: Tensor, noise: Tensor, temperature: Tensor, top_k: Tensor) -> Tensor:
-    """A symbol for each row by inverting the cumulative distribution, the likeliest first; int64 (batch, 1).
+def draw(logits: Tensor, noise: Tensor, temperature: Tensor, top_k: Tensor) -> tuple[Tensor, Tensor]:
+    """A symbol for each row by inverting the cumulative distribution, the likeliest first; and how clear that was.
 
     logits: (batch, symbols). noise: (batch, 1), uniform in [0, 1). temperature: (batch, 1), above 0, or 0 for the
     likeliest. top_k: int64 (batch, 1), among how many of the likeliest to draw (Fan et al. 2018); below 1: all.
+
+    Returns: the symbol, int64 (batch, 1); its margin (batch, 1): how far the noise was from drawing another, or, where
+        that is less, how far another was from being exactly as likely.
     """
     count = logits.shape[-1]
     ordered, symbols = torch.topk(logits / temperature.clamp(min=_COLDEST), count)
     allowed = torch.where(top_k < 1, count, top_k.clamp(max=count))
-    kept = torch.arange(count, device=logits.device) < allowed
-    weights = torch.exp(ordered - ordered[:, :1]) * kept
+    weights = torch.exp(ordered - ordered[:, :1]) * (torch.arange(count, device=logits.device) < allowed)
     reached = weights.cumsum(-1)
     place = (reached <= noise * reached[:, -1:]).sum(-1, keepdim=True)
     last = (reached < reached[:, -1:]).sum(-1, keepdim=True)
-    return symbols.gather(-1, torch.minimum(place, last))  # noise just below 1 can round to the very end
+    place = torch.minimum(place, last)  # noise just below 1 can round to the very end
+    gaps = F.pad(ordered[:, :-1] - ordered[:, 1:], (1, 1), value=torch.inf)
+    alike = torch.minimum(gaps[:, :-1], gaps[:, 1:]).gather(-1, place)
+    near = (noise - reached / reached[:, -1:]).abs().amin(-1, keepdim=True)
+    return symbols.gather(-1, place), torch.minimum(alike, near)

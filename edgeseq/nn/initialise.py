@@ -36,14 +36,14 @@ def chrono(layer: RecurrentLayer, longest: int) -> None:
     Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018, eq. 16: log(u), u uniform from 1 to
     longest - 1, is the bias of the forget gate, and its negative the input gate's; the GRU's update gate is both.
     """
-    gates, forget = (4, 1) if layer.cell == "lstm" else (3, 1)
+    gates = 4 if layer.cell == "lstm" else 3  # input, forget, …; or reset, update, …
     with torch.no_grad():
         for direction in range(layer.directions):
             _, _, given, recurrent = (weight.chunk(gates) for weight in layer.direction_weights(direction))
-            given[forget].copy_(torch.empty_like(given[forget]).uniform_(1, longest - 1).log())
-            recurrent[forget].zero_()  # torch adds the two
+            given[1].copy_(torch.empty_like(given[1]).uniform_(1, longest - 1).log())
+            recurrent[1].zero_()  # torch adds the two
             if layer.cell == "lstm":
-                given[0].copy_(-given[forget])
+                given[0].copy_(-given[1])
                 recurrent[0].zero_()
 
 

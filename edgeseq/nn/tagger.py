@@ -1,5 +1,6 @@
 """The tagger: words and their spelling, read in both directions, with one tag a word."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -42,10 +43,10 @@ class TaggerConfig:
     nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh"
     hidden_size: int = 64
     num_layers: int = 1
-    embedding_size: int = 48
+    embedding_size: int = 40
     character_size: int = 24
-    filters: int = 48
-    kernel_sizes: list[int] = field(default_factory=lambda: [3, 5])
+    filters: int = 32
+    kernel_sizes: list[int] = field(default_factory=lambda: [3, 5, 7])
     dropout: float = 0.0
     word_dropout: float = 0.0
 
@@ -78,6 +79,8 @@ class Tagger(Network):
         super().__init__(config, hints, "tagger")
         self.words = nn.Embedding(config.vocabulary_size, config.embedding_size, padding_idx=PADDING)
         self.characters = nn.Embedding(config.alphabet_size, config.character_size, padding_idx=PADDING)
+        for embedding in (self.words, self.characters):
+            _initialise(embedding)
         self.windows = nn.ModuleList(
             nn.Conv2d(config.character_size, config.filters, (1, size), padding=(0, size // 2))
             for size in config.kernel_sizes
@@ -166,3 +169,11 @@ class Tagger(Network):
             return words
         dropped = torch.rand(words.shape, device=words.device) < self.config.word_dropout
         return torch.where(dropped & (words != PADDING), torch.full_like(words, UNKNOWN), words)
+
+
+def _initialise(embedding: nn.Embedding) -> None:
+    """Uniform within √(3 / width): vectors of squared length 1 on average (as Ma and Hovy 2016)."""
+    bound = math.sqrt(3 / embedding.embedding_dim)
+    nn.init.uniform_(embedding.weight, -bound, bound)
+    with torch.no_grad():
+        embedding.weight[PADDING] = 0

@@ -1,7 +1,7 @@
 """PyTorch as the judge: the network in float64 is the truth, its float32 answer says how exact one can be."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,12 @@ from torch import Tensor, nn
 
 Array = NDArray[Any]
 
+
+MARGIN = "_margin"
+"""Behind the name of an integer output: what a network may give beside it, how far each entry was from being another.
+Where something is drawn or chosen step by step, one entry that falls otherwise changes all that follows."""
+
+_TRIES = 20
 
 JITTERED = 3
 """Copies that tell PyTorch's own float32 error, beside the network itself."""
@@ -58,6 +64,19 @@ class Reference:
                     error = np.max(np.abs(_array(tensor) - exact[name]), initial=0.0)
                     errors[name] = float(np.maximum(errors[name], error))  # a NaN stays, and fails the comparison
         return {name: Truth(values, bound(values, errors[name], self._tolerance)) for name, values in exact.items()}
+
+    def decided(self, inputs: Callable[[int], Mapping[str, Array]]) -> tuple[Mapping[str, Array], dict[str, Truth]]:
+        """Inputs at which no margin is below its own bound, and the truth at them.
+
+        Where float32 cannot tell which of two entries comes out, another answer proves nothing. inputs: from a seed;
+        0, 1, … are tried in turn, and where none will do the last is taken as it is.
+        """
+        for seed in range(_TRIES):
+            given = inputs(seed)
+            truth = self(given)
+            if not any((t.values <= t.bound).any() for name, t in truth.items() if name.endswith(MARGIN)):
+                break
+        return given, truth
 
 
 def _jittered(module: nn.Module, seed: int) -> nn.Module:

@@ -33,7 +33,7 @@ def network(cell="lstm", **settings):
 def drawn(rows, noise, temperature=1.0, top_k=0):
     """`draw` for rows of the same logits. noise: (rows,)."""
     columns = (torch.full((len(noise), 1), temperature, dtype=rows.dtype), torch.full((len(noise), 1), top_k))
-    return draw(rows.expand(len(noise), -1), noise[:, None], *columns)[:, 0]
+    return draw(rows.expand(len(noise), -1), noise[:, None], *columns)[0][:, 0]
 
 
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (0.5, 0), (2.0, 4), (1.0, 100)])
@@ -60,7 +60,7 @@ def test_noise_at_the_ends_draws_what_is_allowed(noise):
     logits = torch.randn(500, 30, generator=torch.Generator().manual_seed(2))
     columns = (torch.full((500, 1), noise), torch.ones(500, 1), torch.full((500, 1), 3))
     allowed = logits.topk(3).indices
-    assert (draw(logits, *columns) == allowed).any(-1).all()
+    assert (draw(logits, *columns)[0] == allowed).any(-1).all()
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -86,7 +86,7 @@ def test_what_is_drawn_is_what_the_logits_of_the_whole_text_say():
     generated = net(tokens, noise=noise)["generated"]
     logits = net(torch.cat([tokens, generated], 1))["logits"][:, 6:-1]
     for step in range(20):
-        forced = draw(
+        forced, _ = draw(
             logits[:, step], noise[:, step : step + 1], torch.ones(4, 1), torch.zeros(4, 1, dtype=torch.int64)
         )
         assert torch.equal(forced, generated[:, step : step + 1])
@@ -146,7 +146,7 @@ def test_the_file_draws_what_pytorch_draws_teacher_forced_and_free(model, source
     whole = model.run({"tokens": np.concatenate([tokens, truth], 1), "noise": noise[:, :1]})["logits"]
     logits = torch.from_numpy(whole[:, tokens.shape[1] - 1 : -1]).flatten(0, 1)
     count = len(logits)
-    forced = draw(
+    forced, _ = draw(
         logits, torch.from_numpy(noise).reshape(-1, 1), torch.ones(count, 1), torch.zeros(count, 1, dtype=torch.int64)
     )
     assert np.array_equal(forced.reshape(truth.shape).numpy(), truth)

@@ -1,11 +1,13 @@
 """The crnn family: a line reads the same beside longer ones as alone, and its file reads what it reads."""
 
+import numpy as np
 import pytest
 import torch
 from edgeseq_export import Source, export
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import UsageError
 
+from edgeseq.files import Answers
 from edgeseq.nn import build
 from edgeseq.nn.ctc import PADDING
 
@@ -81,6 +83,18 @@ def test_file_reads_what_the_network_reads(form, lengths, tmp_path):
     torch.testing.assert_close(torch.from_numpy(outputs["logits"]), expected["logits"].detach(), rtol=1e-4, atol=1e-5)
     for name in ("labels", "label_lengths"):
         assert torch.from_numpy(outputs[name]).equal(expected[name])
+
+
+@pytest.mark.parametrize(("names", "text"), [("abc", "ccabc"), (("one", "two", "three"), "three three one two three")])
+def test_run_prints_what_was_read(names, text, tmp_path):
+    network = make()
+    source = Source(network, network.signature(), network.family, network.task, "test", labels=tuple(names))
+    export(source, tmp_path / "crnn.onnx", verify=False)
+    answers = Answers(load(tmp_path / "crnn.onnx"))
+    read = np.array([2, 2, 0, 1, 2, -1, -1])
+    assert (answers.output, answers.columns(7), answers.cells(read)) == ("labels", ("labels",), (text,))
+    assert answers.fields(read) == {"labels": [names[number] for number in (2, 2, 0, 1, 2)]}
+    assert answers.cells(np.array([-1, -1])) == ("",)
 
 
 def test_metrics_of_known_transcripts():

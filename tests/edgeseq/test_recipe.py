@@ -9,7 +9,7 @@ import pytest
 from edgeseq_runtime.errors import FileError, MissingFileError, UsageError
 
 from edgeseq import recipe
-from edgeseq.nn import RecurrentConfig
+from edgeseq.nn import FAMILIES
 from edgeseq.recipe import Recipe
 
 TEXT = """
@@ -114,18 +114,29 @@ def test_other_data_is_not_held_to_what_the_recipe_expects_of_its_own(tmp_path: 
     assert recipe.load(tmp_path, ["expect.test_mae=3.0", "data.path=mine.csv"]).expect.test_mae == 3.0
 
 
+DECIDED = {
+    *("cell", "input_size", "output_size", "task", "vocabulary_size"),
+    *("input_shape", "alphabet_size", "letters", "arity", "typical_height", "typical_width", "baseline"),
+}
+"""Keys that the data or the family's name decides; `cell` is a key of some families all the same."""
+
+
 def test_the_page_names_every_key_and_default() -> None:
     page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
-    told = {(row[1], row[2]) for row in rows[2:]}
-    tables = (recipe.DataTable, recipe.TrainTable, recipe.ExportTable, recipe.ExpectTable, RecurrentConfig)
-    decided_by_data = {"cell", "input_size", "output_size", "task", "vocabulary_size", "baseline"}
-    for field in (f for table in tables for f in dataclasses.fields(table) if f.name not in decided_by_data):
-        row = next((default for name, default in told if name == field.name), None)
-        assert row is not None, field.name
-        if (
-            field.default is not dataclasses.MISSING
-            and field.default is not None
-            and field.name not in ("head", "test")
-        ):
-            assert row == str(field.default).lower(), field.name
+    told, first = {}, ""
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        first = cells[0] or first
+        if line[:1] == "|" and len(cells) == 4:
+            told[first, cells[1]] = cells[2]
+    tables = {"data": recipe.DataTable, "train": recipe.TrainTable, "export": recipe.ExportTable}
+    tables["expect"] = recipe.ExpectTable
+    families = {"model" if name in ("rnn", "lstm", "gru") else name: entry.config for name, entry in FAMILIES.items()}
+    for table, kind in {**tables, **families}.items():
+        for field in dataclasses.fields(kind):
+            if field.name in DECIDED:
+                continue
+            assert (table, field.name) in told, f"{field.name} of {table}"
+            default = field.default_factory() if callable(field.default_factory) else field.default
+            if default not in (dataclasses.MISSING, None) and field.name not in ("head", "test"):
+                assert told[table, field.name] == str(default).lower(), f"{field.name} of {table}"

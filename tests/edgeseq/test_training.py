@@ -271,3 +271,19 @@ def test_batches_are_decided_by_seed_and_epoch_and_cut_to_their_longest() -> Non
     shuffled = [order(0, 0), order(0, 1), order(1, 0), own]
     assert len({tuple(values) for values in shuffled}) == 4
     assert all(sorted(values) == sorted(own) for values in shuffled)
+
+
+def test_repeats_are_means_and_keep_the_best_on_validation(tmp_path: Path) -> None:
+    overrides = ("train.epochs=2", "train.refit=false", "train.repeats=3", "train.seed=5")
+    result = train(written(tmp_path, *overrides), tmp_path / "out", device="cpu")
+    seeds = result.metrics["repeats"]
+    assert [run["seed"] for run in seeds] == [5, 6, 7]
+    for part in ("test", "validation"):
+        for name, mean in result.metrics[part].items():
+            assert mean == pytest.approx(np.mean([run[part][name] for run in seeds]))
+    best = min(seeds, key=lambda run: run["validation"]["loss"])["seed"]
+    alone = written(tmp_path / "alone", *overrides[:2], f"train.seed={best}")
+    assert same(weights(result), weights(train(alone, tmp_path / "one", device="cpu")))
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "3 networks were trained" in card
+    assert all(f"| {run['seed']} | " in card for run in seeds)
