@@ -99,6 +99,25 @@ class ExpectTable:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """words: what it is. at_least: whether more is better, so that a recipe expects at least so much."""
+
+    words: str
+    at_least: bool
+    tasks: tuple[str, ...]
+
+
+FIGURES = {
+    "accuracy": Figure("accuracy", True, ("classify",)),
+    "sequence_accuracy": Figure("share of sequences that are right as a whole", True, ("transcribe",)),
+    "mae": Figure("mean absolute error", False, ("forecast",)),
+    "relative_mae": Figure("mean absolute error, relative to the naive forecast's,", False, ("forecast",)),
+    "bits": Figure("bits a symbol", False, ("classify",)),
+}
+"""Those that a recipe can expect, by their name in metrics.json; the table `expect` puts `test_` before it."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole recipe. folder: where relative data paths start; text: the file's own, None once overridden."""
 

@@ -10,7 +10,7 @@ from edgeseq_runtime import load
 from typer.testing import CliRunner
 
 from edgeseq.cli.app import app
-from edgeseq.training.figures import FIGURES
+from edgeseq.recipe import FIGURES
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "models").glob("*/recipe.toml"))
@@ -63,3 +63,13 @@ def test_figures_are_what_the_recipe_expects(folder):
 
 def test_all_of_models_stays_small():
     assert sum(path.stat().st_size for path in (ROOT / "models").rglob("*")) < 25_000_000
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/families.md"])
+def test_tables_show_the_figures(folder, page):
+    rows = [line for line in (ROOT / page).read_text().splitlines() if line[:1] == "|" and f"[{folder.name}]" in line]
+    (key, *_) = tomllib.loads((folder / "recipe.toml").read_text())["expect"]
+    value = json.loads((folder / "metrics.json").read_text())["test"][key.removeprefix("test_")]
+    told = f"{100 * value:.1f} %" if key.endswith("accuracy") else f"{value:.2f}"
+    assert len(rows) == 1
+    assert f"| {told}" in rows[0]

@@ -1,5 +1,6 @@
 """`--set NAME=VALUE` and `--seed`: a file's named scalars, and how much of what is pure chance is drawn."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,9 @@ def _chance_axes(signature: Signature) -> tuple[str, ...]:
 def _number(item: str, text: str) -> int | float:
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
-    raise UsageError(f"--set {item!r}: {text!r} is no number")
+        if math.isfinite(value):
+            return value
+    raise UsageError(f"--set {item!r}: {text!r} is no finite number")

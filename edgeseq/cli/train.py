@@ -130,12 +130,13 @@ def _describe(file: Path) -> dict[str, Any]:
         "recipe": str(file.parent),
         "data": source,
         "metric": _metric(file.parent, wanted),
-        "expected": ", ".join(f"{_WORDS.get(name, name)} {value:g}" for name, value in wanted.items()) or None,
+        "expected": ", ".join(f"{_words(name)} {value:g}" for name, value in wanted.items()) or None,
         "bytes": size,
     }
 
 
-_WORDS = {"relative_mae": "error, relative to the naive forecast's,", "sequence_accuracy": "whole sequences right"}
+def _words(name: str) -> str:
+    return recipes.FIGURES[name].words if name in recipes.FIGURES else name
 
 
 def _metric(folder: Path, wanted: Mapping[str, float]) -> str | None:
@@ -146,4 +147,4 @@ def _metric(folder: Path, wanted: Mapping[str, float]) -> str | None:
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     names = [name for name in figures if name in wanted] or list(figures)
-    return ", ".join(f"{_WORDS.get(name, name)} {figures[name]:.4g}" for name in names) or None
+    return ", ".join(f"{_words(name)} {figures[name]:.4g}" for name in names) or None

@@ -86,6 +86,6 @@ def read_file(path: Path) -> Loaded:
 
 def _text(content: bytes, name: str) -> str:
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not text in UTF-8: {error}") from error

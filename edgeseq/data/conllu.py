@@ -13,7 +13,7 @@ _COLUMNS = 10
 _WORD = re.compile(r"\d+")
 _NO_WORD = re.compile(r"\d+-\d+|\d+\.\d+")
 _NAME = re.compile(r"#\s*sent_id\s*=\s*(.*)")
-_DOCUMENT = re.compile(r"#\s*newdoc\b")
+_DOCUMENT = re.compile(r"#\s*newdoc\b(?:\s+id\s*=\s*(.*))?")
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Words in order. name: as sent_id says. document: how many comments newdoc stand before it."""
+    """Words in order. name: as sent_id says.
+
+    document: the id of the comment newdoc before it, or where that has none, the how manieth it is; empty before the
+    first.
+    """
 
     name: str
-    document: int
+    document: str
     words: tuple[Word, ...]
 
 
@@ -46,16 +50,18 @@ def parse(text: str, name: str) -> list[Sentence]:
     """
     sentences: list[Sentence] = []
     words: list[Word] = []
-    title, documents = "", 0
+    title, document, documents = "", "", 0
     for number, line in enumerate([*text.replace("\r\n", "\n").split("\n"), ""], 1):
         if line.startswith("#"):
-            comment = _NAME.match(line)
-            title = comment[1].strip() if comment else title
-            documents += _DOCUMENT.match(line) is not None
+            if comment := _NAME.match(line):
+                title = comment[1].strip()
+            elif comment := _DOCUMENT.match(line):
+                documents += 1
+                document = (comment[1] or "").strip() or str(documents)
         elif line.strip():
             words += _words(line, f"line {number} of {name}")
         elif words:
-            sentences.append(Sentence(title, documents, tuple(words)))
+            sentences.append(Sentence(title, document, tuple(words)))
             words, title = [], ""
     if not sentences:
         raise UsageError(f"{name} holds no sentence")

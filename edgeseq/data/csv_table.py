@@ -68,7 +68,7 @@ def _examples(lines: "list[Line]", header: list[str], features: Sequence[str], a
 
 def _lines(text: str, name: str) -> tuple[list[str], list[Line]]:
     """The header and the rows, each with its line number in the file."""
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
+    reader = csv.reader(io.StringIO(text))
     rows = [(reader.line_num, row) for row in reader if row]
     if len(rows) < 2:
         raise UsageError(f"{name} has no rows below its header")

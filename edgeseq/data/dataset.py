@@ -26,6 +26,7 @@ class Dataset:
     more: further inputs by name, their first axis n and the second, where there are lengths, time.
     naive: what the naive forecast of y is, of its shape; errors are shown relative to its own.
     vocabulary: by input name, what the token ids stand for.
+    token_count: where x holds token ids, how many there are in all parts of the data, if that is known.
     """
 
     x: Array
@@ -37,19 +38,32 @@ class Dataset:
     more: Mapping[str, Array] = field(default_factory=dict)
     naive: Array | None = None
     vocabulary: Mapping[str, tuple[str, ...]] | None = None
+    token_count: int | None = None
 
     def __post_init__(self) -> None:
         if not len(self.x):
             raise UsageError("the data holds no example")
         for name, array in self._arrays().items():
-            if len(array) != len(self.x):
+            if array.ndim == 0 or len(array) != len(self.x):
                 raise UsageError(f"x has {len(self.x)} examples, but {name} has shape {array.shape}")
         if self.lengths is not None:
             _check_lengths("lengths", self.lengths, self.x.shape[1], "the steps of x", least=1)
+            self._check_steps()
         if self.y_lengths is not None:
+            if self.y.ndim != 2:
+                raise UsageError(f"y has shape {self.y.shape}, but with y_lengths (examples, longest) is expected")
             _check_lengths("y_lengths", self.y_lengths, self.y.shape[1], "the steps of y", least=0)
         _check_finite("x", self.x, self.lengths)
         _check_finite("y", self.y, self.lengths if self.stepwise else None)
+        for name, array in self.more.items():
+            _check_finite(name, array, self.lengths)
+
+    def _check_steps(self) -> None:
+        """Raise UsageError where something that goes along with x has another number of steps."""
+        stepped = {**self.more, **({"y": self.y, "naive": self.naive} if self.stepwise else {})}
+        for name, array in stepped.items():
+            if array is not None and (array.ndim < 2 or array.shape[1] != self.x.shape[1]):
+                raise UsageError(f"x has {self.x.shape[1]} steps, but {name} has shape {array.shape}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -167,8 +181,10 @@ def _natural(name: str) -> tuple[int, float, str]:
 
 
 def _stack(one: Array, other: Array) -> Array:
-    """Two arrays below each other, the axes behind the first padded with zeros to the larger size."""
+    """Two arrays below each other, the shorter padded with zeros behind its last step."""
     sizes = np.maximum(one.shape[1:], other.shape[1:])
+    if (sizes[1:] != one.shape[2:]).any() or (sizes[1:] != other.shape[2:]).any():
+        raise UsageError(f"arrays of shapes {one.shape} and {other.shape} cannot be put below each other")
     missing = [[(0, 0), *((0, int(n)) for n in sizes - array.shape[1:])] for array in (one, other)]
     return np.concatenate([np.pad(one, missing[0]), np.pad(other, missing[1])])
 

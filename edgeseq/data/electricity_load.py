@@ -1,9 +1,10 @@
 """Electricity load: 4,032 half-hourly loads of England and Wales, 12 weeks from Monday, 5 June 2000, in MW.
 
 At every half-hour the next 48 are to be forecast. The weekly seasonal naive forecast, the load one week before, is
-given as a baseline. What a step reads, a device knows: the load, how far it is above that of a week before, and the
-time of the day and of the week. Ten weeks make the training and the validation part, in order of time; the last two
-weeks are the test part. The numbers are read out of the text of a module of pmdarima, which is not imported.
+given as a baseline. What a step reads besides, a device knows: how far the load is above that of a week before, and the
+time of the day. The load itself and the day of the week are left out, because the baseline holds both. Eight weeks are
+to learn from, the next two to decide on, and the last two to test on. The numbers are read out of the text of a module
+of pmdarima, which is not imported.
 """
 
 import ast
@@ -31,7 +32,7 @@ _LICENCE = f"provided by J. W. Taylor for the R package forecast; read from the 
 _VALIDATION, _TEST = 8 * WEEK, 10 * WEEK
 """Where these parts start: no earlier load is a target of theirs, and no later one of the part before."""
 
-_WINDOW, _STRIDE = 4 * DAY, DAY // 4
+_WINDOW, _STRIDE = 4 * DAY, DAY // 2
 """Sequences to learn from are so long, and start so far apart; the test part is one sequence."""
 
 
@@ -66,7 +67,7 @@ def parse(content: bytes) -> Array:
 def windows(loads: Array, start: int, end: int, length: int, stride: int) -> Dataset:
     """Sequences of `length` steps, the first from step `start`, `stride` apart; all targets lie before step `end`.
 
-    loads: (steps,); at least a week before `start`. x: (n, length, 6); y, naive and baseline: (n, length, 48).
+    loads: (steps,); at least a week before `start`. x: (n, length, 3); y, naive and baseline: (n, length, 48).
     """
     starts = np.arange(start, end - HORIZON - length + 1, stride)
     steps = starts[:, None] + np.arange(length)
@@ -77,10 +78,9 @@ def windows(loads: Array, start: int, end: int, length: int, stride: int) -> Dat
 
 
 def features(loads: Array) -> Array:
-    """What each step from the second week on reads, float32 (steps − 336, 6).
+    """What each step from the second week on reads, float32 (steps − 336, 3).
 
-    In columns: the load, its change against a week before, in MW; sine and cosine of the day's and the week's phase.
+    In columns: the change of the load against a week before, in MW; sine and cosine of the time of the day.
     """
-    steps = np.arange(WEEK, len(loads))
-    phases = [function(2 * np.pi * steps / period) for period in (DAY, WEEK) for function in (np.sin, np.cos)]
-    return np.stack([loads[WEEK:], loads[WEEK:] - loads[:-WEEK], *phases], 1).astype(np.float32)
+    phase = 2 * np.pi * np.arange(WEEK, len(loads)) / DAY
+    return np.stack([loads[WEEK:] - loads[:-WEEK], np.sin(phase), np.cos(phase)], 1).astype(np.float32)

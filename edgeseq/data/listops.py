@@ -52,7 +52,7 @@ def load_strings() -> Loaded:
 
 
 def draw_trees(count: int, seed: int) -> list[Tree]:
-    """Distinct trees with an operation at the root. Of a random generator only `random()` is used: it never changes."""
+    """Distinct trees with an operation at the root. Of random.Random only `random()` is used: it never changes."""
     rng = Random(seed)
     trees: dict[Tree, None] = {}
     while len(trees) < count:

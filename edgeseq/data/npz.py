@@ -4,7 +4,7 @@ x: floats (n, time, features), whole numbers (n, time) as token ids; or, without
 images (n, height, width) or (n, channels, height, width). y: whole numbers or text for classes, (n,) or (n, time);
 floats for values, (n,), (n, outputs) or (n, time, outputs); with y_lengths (n,) whole numbers (n, longest), a sequence
 of classes for each example. lengths: (n,). Optional: labels (class names by class number), groups (n,), and what else
-the network takes, by the input's name, such as characters.
+the network takes, by the input's name, such as characters, children, or baseline (a first forecast).
 """
 
 import io
@@ -35,9 +35,10 @@ def parse(content: bytes, name: str) -> Dataset:
     y, labels = _answers(arrays["y"], arrays.get("labels"), name)
     groups = arrays.get("groups")
     if groups is not None and groups.shape != (len(x),):
-        raise UsageError(f"'groups' of {name} has shape {groups.shape}, but {(len(x),)} is expected, one a sequence")
-    more = {key: _widened(array) for key, array in arrays.items() if key not in _KNOWN}
-    return Dataset(x, y, lengths, labels, groups, _lengths(arrays, "y_lengths", name), more)
+        raise UsageError(f"'groups' of {name} has shape {groups.shape}, but {(len(x),)} is expected, one an example")
+    more = {key: _widened(key, array, name) for key, array in arrays.items() if key not in _KNOWN}
+    count = int(x.max()) + 1 if x.dtype.kind == "i" else None
+    return Dataset(x, y, lengths, labels, groups, _lengths(arrays, "y_lengths", name), more, token_count=count)
 
 
 def _lengths(arrays: dict[str, Array], key: str, name: str) -> Array | None:
@@ -47,8 +48,13 @@ def _lengths(arrays: dict[str, Array], key: str, name: str) -> Array | None:
     return None if lengths is None else lengths.astype(np.int64)
 
 
-def _widened(array: Array) -> Array:
+def _widened(key: str, array: Array, name: str) -> Array:
     """Whole numbers as int64, other numbers as float32."""
+    if array.dtype.kind not in "fiub" or array.ndim < 2:
+        raise UsageError(
+            f"'{key}' of {name} is {array.dtype} of shape {array.shape}, but a further input is numbers (examples, "
+            f"steps, …); known keys are {', '.join(_KNOWN)}"
+        )
     return array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float32)
 
 

@@ -32,7 +32,7 @@ def split(loaded: Loaded, test: float | None, validation: float | None, seed: in
 
 
 def cut(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Put a share of the sequences aside: (the rest, the share), each in the order it had.
+    """Put a share of the examples aside: (the rest, the share), each in the order it had.
 
     Whole groups where the data has them; else the same share of every class, so that no class is missing;
     else any.
@@ -46,7 +46,7 @@ def cut(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
         for members in _strata(data):
             aside[_pick(members, share, rng)] = True
     if aside.all() or not aside.any():
-        what = f"{len(np.unique(data.groups))} groups" if data.groups is not None else f"{len(data)} sequences"
+        what = f"{len(np.unique(data.groups))} groups" if data.groups is not None else f"{len(data)} examples"
         raise UsageError(f"a share of {share} cannot be put aside from {what}; more are needed")
     return data.rows(np.flatnonzero(~aside)), data.rows(np.flatnonzero(aside))
 

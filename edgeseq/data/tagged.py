@@ -4,7 +4,7 @@ A user's own sentences are a `.conllu` file, tagged in its column UPOS.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -20,6 +20,7 @@ SPECIAL = ("", "\N{REPLACEMENT CHARACTER}")
 """The symbols of the first two ids of every vocabulary."""
 
 _AT_LEAST = 2  # what training sees once stands for what it never sees: it is learnt as unknown
+_TRAIN, _VALIDATION, _TEST = range(3)
 _SHARES = 10  # of ten shares the first is the test part's and the second the validation part's
 
 
@@ -35,17 +36,19 @@ class Tagged:
 def parse(text: str, name: str) -> Divided:
     """The training, validation and test part of a `.conllu` file's text; every word that has a line has a tag.
 
+    Where the file tells of no documents, every sentence is one.
+
     Raises:
-        UsageError: as conllu.parse; fewer documents than three parts need.
+        UsageError: as conllu.parse; fewer than three documents.
     """
     sentences = conllu.parse(text, name)
-    known = sentences[-1].document > 0
+    known = sentences[-1].document != ""
     return divided(
         [
             Tagged(
                 tuple(word.form for word in sentence.words),
                 tuple(word.tag for word in sentence.words),
-                str(sentence.document if known else number),
+                sentence.document if known else str(number),
             )
             for number, sentence in enumerate(sentences)
         ],
@@ -57,14 +60,17 @@ def divided(sentences: Sequence[Tagged], name: str) -> Divided:
     """Whole documents as training, validation and test part; the vocabulary is of the first alone.
 
     Raises:
-        UsageError: a part would be empty.
+        UsageError: fewer than three documents.
     """
-    parts: tuple[list[Tagged], ...] = ([], [], [])
-    for sentence in sentences:
-        parts[{0: 2, 1: 1}.get(_share(sentence.group), 0)].append(sentence)
-    if not all(parts):
-        documents = len({sentence.group for sentence in sentences})
-        raise UsageError(f"{name} has {documents} documents, too few to train, decide and test on; more are needed")
+    groups = {sentence.group for sentence in sentences}
+    if len(groups) < 3:
+        raise UsageError(
+            f"{name} has {len(groups)} documents, too few to train, decide and test on; at least 3 are needed"
+        )
+    part_of = _by_share(groups)
+    if len(set(part_of.values())) < 3:
+        part_of = _by_rank(groups)
+    parts = [[sentence for sentence in sentences if part_of[sentence.group] == part] for part in range(3)]
     symbols, tags = vocabulary(parts[0]), tuple(sorted({tag for s in sentences for tag in s.tags}))
     train, validation, test = (dataset(part, symbols, tags) for part in parts)
     return train, validation, test
@@ -96,9 +102,21 @@ def dataset(sentences: Sequence[Tagged], symbols: Mapping[str, tuple[str, ...]],
     return Dataset(x, y, lengths, tags, groups, more={"characters": spelt}, vocabulary=symbols)
 
 
-def _share(group: str) -> int:
-    """Which tenth a document belongs to: by its name alone, so that it stays there whatever is added."""
-    return int.from_bytes(sha256(group.encode()).digest()[:4], "big") % _SHARES
+def _by_share(groups: Set[str]) -> dict[str, int]:
+    """Each document's part, by its name alone, so that it stays there whatever is added. A part may stay empty."""
+    shares = {group: int.from_bytes(_hash(group)[:4], "big") % _SHARES for group in groups}
+    return {group: {0: _TEST, 1: _VALIDATION}.get(share, _TRAIN) for group, share in shares.items()}
+
+
+def _by_rank(groups: Set[str]) -> dict[str, int]:
+    """Each document's part, by the order of the names' hashes: no part is empty, where there are three documents."""
+    each = max(1, round(len(groups) / _SHARES))
+    ranked = sorted(groups, key=_hash)
+    return {group: _TEST if i < each else _VALIDATION if i < 2 * each else _TRAIN for i, group in enumerate(ranked)}
+
+
+def _hash(group: str) -> bytes:
+    return sha256(group.encode()).digest()
 
 
 def _symbols(seen: Iterable[str]) -> tuple[str, ...]:

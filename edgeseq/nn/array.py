@@ -8,7 +8,7 @@ from edgeseq_runtime.signature import Tensor as TensorSpec
 
 from edgeseq.data import Dataset
 from edgeseq.nn.dense import check_sizes
-from edgeseq.nn.network import Network, check_choice, check_common
+from edgeseq.nn.network import Network, check_choice, check_common, one_answer
 
 
 class ArrayNetwork(Network):
@@ -20,16 +20,17 @@ class ArrayNetwork(Network):
     def sizes(cls, data: Dataset) -> dict[str, Any]:
         """The shape of an example, and classes or values. Raises UsageError for tokens, and for an answer a step."""
         if data.tokens:
-            raise UsageError("this family takes numbers, but x holds token ids")
-        if data.stepwise or data.task == "transcribe":
-            raise UsageError(f"this family gives one answer an example, but y has shape {data.y.shape}")
+            raise UsageError(
+                "this family takes numbers, but x holds token ids; whole numbers (n, features) are read as token ids: "
+                "save x as float32"
+            )
+        one_answer(data)
         return {"input_shape": list(data.x.shape[1:]), **super().sizes(data)}
 
     def signature(self) -> Signature:
         """What goes in and out, with the hints of the training data."""
-        draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
         return Signature(
-            inputs=(TensorSpec("x", "float32", (BATCH, *self.config.input_shape), draw=draw),),
+            inputs=(TensorSpec("x", "float32", (BATCH, *self.config.input_shape), draw=self.drawn("x")),),
             outputs=self.answers("sequence"),
             limits={BATCH: Limit(1, None)},
             typical={BATCH: self.hints.typical.get(BATCH, 1)},

@@ -25,7 +25,7 @@ LENGTH = "length"
 """The axis of what is generated."""
 
 _CELLS: dict[str, Cell] = {"rnn": "rnn_tanh", "lstm": "lstm", "gru": "gru"}
-_TYPICAL = {TIME: 20, LENGTH: 50}
+_PROMPT = 20
 _COLDEST = 1e-6
 
 States = tuple[Tensor, ...]
@@ -39,6 +39,7 @@ class CharLMConfig:
     dropout: of what goes into each layer after the first, and into the output layer; embedding_dropout: into the first.
     recurrent_init: of the recurrent matrices: PyTorch's uniform one, or orthogonal. forget_bias: of the LSTM's forget
         gates at the start; None for PyTorch's random one.
+    typical_length: symbols that are generated where nobody says how many; what an unrolled file always generates.
     """
 
     output_size: int
@@ -50,6 +51,7 @@ class CharLMConfig:
     embedding_dropout: float = 0.0
     recurrent_init: Literal["default", "orthogonal"] = "default"
     forget_bias: float | None = None
+    typical_length: int = 50
     task: Literal["classify"] = "classify"
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class CharLMConfig:
         check_choice("cell", self.cell, tuple(_CELLS))
         check_choice("task", self.task, ("classify",))
         check_choice("recurrent_init", self.recurrent_init, ("default", "orthogonal"))
-        check_positive(self, "embedding_size", "hidden_size", "num_layers")
+        check_positive(self, "embedding_size", "hidden_size", "num_layers", "typical_length")
         if self.cell != "lstm" and self.forget_bias is not None:
             raise UsageError(f"forget_bias is of the lstm, but the cell is {self.cell}, which has no forget gate")
         if not 0 <= self.embedding_dropout < 1:
@@ -92,9 +94,9 @@ class CharLM(Network):
         """The number of symbols.
 
         Raises:
-            UsageError: data that is no text.
+            UsageError: data that is no text: its steps are not answered with symbols of the vocabulary they are from.
         """
-        if "tokens" not in (data.vocabulary or {}):
+        if not data.stepwise or data.labels != (data.vocabulary or {}).get("tokens"):
             raise UsageError("the family 'charlm' learns from text: a .txt file, or the source python-docs")
         return super().sizes(data)
 
@@ -141,7 +143,7 @@ class CharLM(Network):
             ),
             states=self._state_pairs(),
             limits={TIME: Limit(1, None), BATCH: Limit(1, None), LENGTH: Limit(1, None)},
-            typical={**self.hints.typical, **_TYPICAL},
+            typical={**self.hints.typical, TIME: _PROMPT, LENGTH: self.config.typical_length},
             reason="it generates after each call's prompt; carry the states from call to call with run(states=True)",
         )
 

@@ -5,10 +5,10 @@ the best-path decoding of connectionist temporal classification (edgeseq.nn.ctc)
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
-from edgeseq_export.ops import Cell, RecurrentLayer
+from edgeseq_export.ops import RecurrentLayer
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature
 from edgeseq_runtime.signature import Tensor as TensorSpec
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeseq.data import Dataset
+from edgeseq.nn.cells import cell_of, zero_states
 from edgeseq.nn.ctc import ctc_loss, edit_distance, greedy
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.network import Network, check_choice, check_common, check_positive
@@ -69,8 +70,9 @@ class Block(nn.Module):
     """Convolution, normalisation, ReLU, and pooling by two along the height and, where asked for, the width.
 
     What lies behind a row's end is set to zero before each convolution and before pooling, so that a row gives the same
-    answer beside longer ones as alone: a convolution sees the zeros it would add at the edge, and the maximum of a
-    last odd step and a zero is that step, since nothing is negative.
+    answer beside longer ones as alone, once trained: a convolution sees the zeros it would add at the edge, and the
+    maximum of a last odd step and a zero is that step, since nothing is negative. (In training the statistics of the
+    normalisation count what lies behind, too.)
     """
 
     def __init__(self, before: int, after: int, kernel_size: int, batch_norm: bool, halve: bool) -> None:
@@ -102,22 +104,42 @@ class Crnn(Network):
             for index, (before, after) in enumerate(zip(channels, config.channels, strict=False))
         )
         height = -(-config.input_size // 2 ** len(config.channels))
-        cell = cast(Cell, f"rnn_{config.nonlinearity}" if config.cell == "rnn" else config.cell)
         self.directions = 2 if config.bidirectional else 1
         width = self.directions * config.hidden_size
         sizes = [channels[-1] * height] + [width] * (config.num_layers - 1)
         self.layers = nn.ModuleList(
-            RecurrentLayer(cell, size, config.hidden_size, config.bidirectional) for size in sizes
+            RecurrentLayer(cell_of(config), size, config.hidden_size, config.bidirectional) for size in sizes
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(width, config.output_size + 1)
 
     @classmethod
     def sizes(cls, data: Dataset) -> dict[str, Any]:
-        """The height of a line, and its classes. Raises UsageError where there are no transcripts."""
+        """The height of a line, and its classes.
+
+        Raises:
+            UsageError: there are no transcripts, or x is anything but lines.
+        """
         if data.task != "transcribe" or data.tokens:
             raise UsageError(f"the family 'crnn' learns transcripts (with y_lengths), but the data asks to {data.task}")
+        if data.lengths is None or data.x.ndim != 3:
+            raise UsageError(f"the family 'crnn' takes lines (n, time, height), but x has shape {data.x.shape}")
         return {"input_size": data.x.shape[2], "output_size": len(data.labels or ()), "task": "transcribe"}
+
+    def standardise(self, data: Dataset) -> None:
+        """Set mean and deviation of all pixels to the data's own.
+
+        Raises:
+            UsageError: every line has more labels than frames, so that there is nothing to learn.
+        """
+        if data.lengths is not None and data.y_lengths is not None:
+            reduce, longest = self.config.reduce, int(data.lengths.max())
+            if (-(-data.lengths // reduce) < data.y_lengths).all():
+                raise UsageError(
+                    f"no line has as many frames as labels: lines have up to {longest} steps, and reduce = {reduce} "
+                    "makes one frame of so many steps; reduce less"
+                )
+        super().standardise(data)
 
     def forward(self, x: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """x: (batch, time, input_size), lengths: (batch,). Outputs by the signature's names."""
@@ -126,18 +148,17 @@ class Crnn(Network):
             y, lengths = block(y, lengths)
         frames = y.permute(2, 0, 1, 3).flatten(2)
         for layer in self.layers:
-            frames, _ = layer(self.dropout(frames), self._initial(frames), lengths)
+            frames, _ = layer(self.dropout(frames), zero_states(self.config, self.directions, frames), lengths)
         logits = self.head(self.dropout(frames)).transpose(0, 1)
         labels, label_lengths = greedy(logits, lengths)
         return {"logits": logits, "labels": labels, "label_lengths": label_lengths}
 
     def signature(self) -> Signature:
         """What goes in and out, with the hints of the training data."""
-        draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
         classes = self.config.output_size + 1
         return Signature(
             inputs=(
-                TensorSpec("x", "float32", (BATCH, TIME, self.config.input_size), draw=draw),
+                TensorSpec("x", "float32", (BATCH, TIME, self.config.input_size), draw=self.drawn("x")),
                 TensorSpec("lengths", "int64", (BATCH,), of="x"),
             ),
             outputs=(
@@ -166,11 +187,6 @@ class Crnn(Network):
     def decisions(self, outputs: Outputs, batch: Batch) -> None:
         """None: what is read cannot be set beside the truth one by one."""
         return
-
-    def _initial(self, like: Tensor) -> tuple[Tensor, ...]:
-        """Zero states. like: (frames, batch, …)."""
-        zeros = like.new_zeros(self.directions, like.shape[1], self.config.hidden_size)
-        return (zeros, zeros) if self.config.cell == "lstm" else (zeros,)
 
 
 def masked(x: Tensor, lengths: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ PADDING = -1
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, y: Tensor, y_lengths: Tensor) -> Tensor:
-    """The mean over rows of −log p(labels) / their number; a row too short for its labels counts nothing.
+    """The mean over rows of −log p(labels) / their number; a row too short for its labels adds nothing to the mean.
 
     logits: (batch, frames, classes + 1). lengths, of frames, and y_lengths: int64 (batch,). y: int64 (batch, longest).
     """

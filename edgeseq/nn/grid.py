@@ -6,10 +6,10 @@ construction of it from one-dimensional sweeps.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
-from edgeseq_export.ops import Cell, RecurrentLayer
+from edgeseq_export.ops import RecurrentLayer
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, Limit, Signature
 from edgeseq_runtime.signature import Tensor as TensorSpec
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeseq.data import Dataset
+from edgeseq.nn.cells import cell_of, zero_states
 from edgeseq.nn.family import Hints
-from edgeseq.nn.network import Network, check_choice, check_common, check_positive
+from edgeseq.nn.network import Network, check_choice, check_common, check_positive, one_answer
 
 HEIGHT, WIDTH = "height", "width"
 
@@ -68,8 +69,7 @@ class Grid(Network):
 
     def __init__(self, config: GridConfig, hints: Hints | None = None) -> None:
         super().__init__(config, hints, "grid", ())
-        cell = cast(Cell, f"rnn_{config.nonlinearity}" if config.cell == "rnn" else config.cell)
-        width = 2 * config.hidden_size
+        cell, width = cell_of(config), 2 * config.hidden_size
         sizes = [config.patch_size**2] + [width] * (config.num_layers - 1)
         self.rows = nn.ModuleList(RecurrentLayer(cell, size, config.hidden_size, bidirectional=True) for size in sizes)
         self.columns = nn.ModuleList(RecurrentLayer(cell, width, config.hidden_size, bidirectional=True) for _ in sizes)
@@ -78,9 +78,14 @@ class Grid(Network):
 
     @classmethod
     def sizes(cls, data: Dataset) -> dict[str, Any]:
-        """Classes or values, and how large images are. Raises UsageError for anything but images of one channel."""
+        """Classes or values, and how large images are.
+
+        Raises:
+            UsageError: anything but images of one channel with one answer each.
+        """
         if data.tokens or data.x.ndim != 3:
             raise UsageError(f"the family 'grid' takes images (batch, height, width), but x has shape {data.x.shape}")
+        one_answer(data)
         return {**super().sizes(data), "typical_height": data.x.shape[1], "typical_width": data.x.shape[2]}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -95,9 +100,8 @@ class Grid(Network):
 
     def signature(self) -> Signature:
         """What goes in and out, with the hints of the training data."""
-        draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
         return Signature(
-            inputs=(TensorSpec("x", "float32", (BATCH, HEIGHT, WIDTH), draw=draw),),
+            inputs=(TensorSpec("x", "float32", (BATCH, HEIGHT, WIDTH), draw=self.drawn("x")),),
             outputs=self.answers("sequence"),
             limits={axis: Limit(1, None) for axis in (BATCH, HEIGHT, WIDTH)},
             typical={BATCH: 1, HEIGHT: self.config.typical_height, WIDTH: self.config.typical_width},
@@ -118,8 +122,7 @@ class Grid(Network):
         each direction's last step, (lines, batch, 2 · hidden_size).
         """
         steps, lines, batch, features = grid.shape
-        initial = grid.new_zeros(2, lines * batch, self.config.hidden_size)
-        states = (initial, initial) if self.config.cell == "lstm" else (initial,)
-        y, last = layer(grid.reshape(steps, lines * batch, features), states)
+        flat = grid.reshape(steps, lines * batch, features)
+        y, last = layer(flat, zero_states(self.config, 2, flat))
         ends = torch.cat([last[0][0], last[0][1]], -1)
         return y.reshape(steps, lines, batch, -1), ends.reshape(lines, batch, -1)

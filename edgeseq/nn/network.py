@@ -75,6 +75,11 @@ class Network(nn.Module):
         """Learned initial states: none."""
         return {}
 
+    @property
+    def carries(self) -> bool:
+        """Whether states can be carried on from one piece of a sequence to the next."""
+        return bool(self.signature().states)
+
     def standardise(self, data: Dataset) -> None:
         """Set mean and deviation of inputs and forecast values to the data's own."""
         if not data.tokens:
@@ -154,6 +159,10 @@ class Network(nn.Module):
             )
         return (TensorSpec("values", "float32", axes, kind),)
 
+    def drawn(self, name: str) -> Any:
+        """How to draw a realistic input of that name: as the training data is, else from the normal distribution."""
+        return self.hints.draw.get(name, {"normal": [0.0, 1.0]})
+
     def _pairs(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits or values beside their targets, rows flattened over valid steps where each step has an answer."""
         predicted = outputs["logits" if self.task == "classify" else "values"]
@@ -181,6 +190,12 @@ def baseline_of(data: Dataset) -> Array:
     """The first forecasts that the answers of `data` are to correct, of the shape of its y."""
     given = data.more[BASELINE]
     return given if data.stepwise or data.lengths is None else given[np.arange(len(data)), data.lengths - 1]
+
+
+def one_answer(data: Dataset) -> None:
+    """Raise UsageError where the data has an answer for every step, or transcripts."""
+    if data.stepwise or data.task == "transcribe":
+        raise UsageError(f"this family gives one answer an example, but y has shape {data.y.shape}")
 
 
 def last_step(x: Tensor, lengths: Tensor | None) -> Tensor:

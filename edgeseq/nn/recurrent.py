@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from edgeseq_export.ops import Cell, LeakyLayer, RecurrentLayer
+from edgeseq_export.ops import LeakyLayer, RecurrentLayer
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Axis, Limit, Signature, StatePair
 from edgeseq_runtime.signature import Tensor as TensorSpec
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from edgeseq.data import Dataset
 from edgeseq.nn import initialise
+from edgeseq.nn.cells import cell_of
 from edgeseq.nn.family import Hints
-from edgeseq.nn.network import BASELINE, Network, check_choice, check_common, check_positive, last_step
+from edgeseq.nn.network import BASELINE, check_choice, check_common, check_positive, last_step
+from edgeseq.nn.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class RecurrentConfig:
             )
 
 
-class Recurrent(Network):
+class Recurrent(Reader):
     """A stack of recurrent layers between input standardisation (or a token embedding) and a head.
 
     Inputs: `x` float32 (batch, time, input_size), or `tokens` int64 (batch, time); `baseline` float32 (batch, time,
@@ -108,11 +110,9 @@ class Recurrent(Network):
     """
 
     def __init__(self, config: RecurrentConfig, hints: Hints | None = None) -> None:
-        super().__init__(config, hints, config.cell, (config.input_size,))
+        super().__init__(config, hints, config.cell)
         self.directions = 2 if config.bidirectional else 1
-        self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size) if config.vocabulary_size else None
-        width = config.embedding_size if self.embedding else config.input_size
-        sizes = [width] + [config.hidden_size * self.directions] * (config.num_layers - 1)
+        sizes = [self.width] + [config.hidden_size * self.directions] * (config.num_layers - 1)
         self.layers = nn.ModuleList(self._layer(size) for size in sizes)
         self._state_size = config.hidden_size * max(config.skip, 1)
         self.dropout = nn.Dropout(config.dropout)
@@ -124,14 +124,8 @@ class Recurrent(Network):
 
     @classmethod
     def sizes(cls, data: Dataset) -> dict[str, Any]:
-        """Features, classes or values, whether there is a first forecast, and the tokens there are."""
-        sizes = {**super().sizes(data), "input_size": 1 if data.tokens else data.x.shape[2]}
-        if BASELINE in data.more:
-            sizes["baseline"] = True
-        if data.tokens:
-            symbols = (data.vocabulary or {}).get("tokens")
-            sizes["vocabulary_size"] = len(symbols) if symbols is not None else int(data.x.max()) + 1
-        return sizes
+        """As Reader.sizes, and whether there is a first forecast."""
+        return {**super().sizes(data), "baseline": BASELINE in data.more}
 
     def forward(
         self,
@@ -144,7 +138,7 @@ class Recurrent(Network):
         """Outputs and next states by the signature's names; a state that is not given starts at its initial value."""
         if unknown := states.keys() - {pair.input for pair in self._state_pairs()}:
             raise UsageError(f"there is no state '{min(unknown)}'; this network has {', '.join(self._layer_states())}")
-        values = self._embed(x, tokens)
+        values = self.embed(x, tokens)
         y, batch = values.transpose(0, 1), values.shape[0]
         following: dict[str, Tensor] = {}
         last = y
@@ -174,18 +168,14 @@ class Recurrent(Network):
             reason="it reads the sequence in both directions, so it needs the whole" if config.bidirectional else None,
         )
 
+    @property
+    def carries(self) -> bool:
+        """Whether states can be carried on: not those of a direction that begins at the end."""
+        return super().carries and not self.config.bidirectional
+
     def initial_values(self) -> dict[str, NDArray[Any]]:
         """The learned initial states by input name, (directions, 1, state size); empty where they are zeros."""
         return {name: value.detach().numpy() for name, value in self.initial.items()}
-
-    def _embed(self, x: Tensor | None, tokens: Tensor | None) -> Tensor:
-        if self.embedding is not None:
-            if tokens is None:
-                raise UsageError("this network takes 'tokens', int64 (batch, time)")
-            return cast(Tensor, self.embedding(tokens))
-        if x is None:
-            raise UsageError(f"this network takes 'x', float32 (batch, time, {self.config.input_size})")
-        return self.standardised(x)
 
     def _pooled(
         self,
@@ -215,17 +205,12 @@ class Recurrent(Network):
 
     def _inputs(self) -> tuple[TensorSpec, ...]:
         config = self.config
-        if config.vocabulary_size:
-            main = TensorSpec("tokens", "int64", (BATCH, TIME), range=(0, config.vocabulary_size))
-        else:
-            draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
-            main = TensorSpec("x", "float32", (BATCH, TIME, config.input_size), draw=draw)
-        inputs = [main]
+        inputs = [self.main_input()]
         if config.baseline:
-            draw = self.hints.draw.get(BASELINE, {"normal": [0.0, 1.0]})
-            inputs.append(TensorSpec(BASELINE, "float32", (BATCH, TIME, config.output_size), draw=draw))
+            axes = (BATCH, TIME, config.output_size)
+            inputs.append(TensorSpec(BASELINE, "float32", axes, draw=self.drawn(BASELINE)))
         if config.ragged:
-            inputs.append(TensorSpec("lengths", "int64", (BATCH,), of=main.name))
+            inputs.append(TensorSpec("lengths", "int64", (BATCH,), of=inputs[0].name))
         return tuple(inputs)
 
     def _state_pairs(self) -> tuple[StatePair, ...]:
@@ -253,7 +238,7 @@ class Recurrent(Network):
     def _layer(self, size: int) -> RecurrentLayer | LeakyLayer:
         """A layer that reads `size` features, with its first weights."""
         config = self.config
-        given = (self._cell(), size, config.hidden_size, config.bidirectional)
+        given = (cell_of(config), size, config.hidden_size, config.bidirectional)
         layer = LeakyLayer(*given, config.leak_rate, config.skip) if config.leaky else RecurrentLayer(*given)
         if config.recurrent_init == "orthogonal":
             initialise.orthogonal(layer)
@@ -264,8 +249,3 @@ class Recurrent(Network):
         if config.chrono and isinstance(layer, RecurrentLayer):
             initialise.chrono(layer, config.chrono)
         return layer
-
-    def _cell(self) -> Cell:
-        if self.config.cell == "rnn":
-            return cast(Cell, f"rnn_{self.config.nonlinearity}")
-        return cast(Cell, self.config.cell)

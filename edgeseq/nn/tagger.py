@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
-from edgeseq_export.ops import Cell, RecurrentLayer
+from edgeseq_export.ops import RecurrentLayer
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature
 from edgeseq_runtime.signature import Tensor as TensorSpec
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from edgeseq.data import Dataset
 from edgeseq.data.tagged import PADDING, UNKNOWN
+from edgeseq.nn.cells import cell_of, zero_states
 from edgeseq.nn.family import Batch, Hints
 from edgeseq.nn.network import Network, check_choice, check_common, check_positive
 
@@ -88,9 +89,8 @@ class Tagger(Network):
         spelling = config.filters * len(config.kernel_sizes)
         width = config.hidden_size * 2
         sizes = [config.embedding_size + spelling] + [width] * (config.num_layers - 1)
-        cell = cast(Cell, f"rnn_{config.nonlinearity}" if config.cell == "rnn" else config.cell)
         self.layers = nn.ModuleList(
-            RecurrentLayer(cell, size, config.hidden_size, bidirectional=True) for size in sizes
+            RecurrentLayer(cell_of(config), size, config.hidden_size, bidirectional=True) for size in sizes
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(width, config.output_size)
@@ -113,11 +113,9 @@ class Tagger(Network):
     def forward(self, words: Tensor, characters: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
         """Outputs by the signature's names, each (batch, time, tags)."""
         features = torch.cat([self.words(self._forgotten(words)), self.spelt(characters)], -1)
-        y, batch = features.transpose(0, 1), words.shape[0]
+        y = features.transpose(0, 1)
         for layer in self.layers:
-            zeros = y.new_zeros(2, batch, self.config.hidden_size)
-            states = (zeros, zeros) if self.config.cell == "lstm" else (zeros,)
-            y, _ = layer(self.dropout(y), states, lengths)
+            y, _ = layer(self.dropout(y), zero_states(self.config, 2, y), lengths)
         return self.answer(self.head(self.dropout(y.transpose(0, 1))))
 
     def spelt(self, characters: Tensor) -> Tensor:

@@ -137,7 +137,6 @@ class Tcn(Network):
         sizes = [config.input_size] + [config.channels] * (len(config.dilations) - 1)
         pairs = zip(sizes, config.dilations, strict=True)
         self.blocks = nn.ModuleList(Block(size, dilation, config) for size, dilation in pairs)
-        self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.channels, config.output_size)
 
     @classmethod
@@ -150,7 +149,7 @@ class Tcn(Network):
         if data.tokens or data.lengths is None or data.x.ndim != 3:
             raise UsageError(f"the family 'tcn' takes sequences (n, time, features), but x has shape {data.x.shape}")
         sizes = {**super().sizes(data), "input_size": data.x.shape[2]}
-        return {**sizes, "baseline": True} if BASELINE in data.more else sizes
+        return {**sizes, "baseline": BASELINE in data.more}
 
     def forward(
         self, x: Tensor, lengths: Tensor | None = None, baseline: Tensor | None = None, **states: Tensor
@@ -171,16 +170,15 @@ class Tcn(Network):
         else:
             pooled = last_step(y, lengths)
             baseline = None if baseline is None else last_step(baseline, lengths)
-        outputs = self.answer(self.head(self.dropout(pooled)), baseline)
+        outputs = self.answer(self.head(pooled), baseline)
         return {**outputs, **{pair.output: buffer for pair, buffer in zip(pairs, following, strict=True)}}
 
     def signature(self) -> Signature:
         """What goes in and out, with the hints of the training data."""
-        draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
-        inputs = [TensorSpec("x", "float32", (BATCH, TIME, self.config.input_size), draw=draw)]
+        inputs = [TensorSpec("x", "float32", (BATCH, TIME, self.config.input_size), draw=self.drawn("x"))]
         if self.config.baseline:
-            draw = self.hints.draw.get(BASELINE, {"normal": [0.0, 1.0]})
-            inputs.append(TensorSpec(BASELINE, "float32", (BATCH, TIME, self.config.output_size), draw=draw))
+            axes = (BATCH, TIME, self.config.output_size)
+            inputs.append(TensorSpec(BASELINE, "float32", axes, draw=self.drawn(BASELINE)))
         if self.config.ragged:
             inputs.append(TensorSpec("lengths", "int64", (BATCH,), of="x"))
         return Signature(

@@ -5,9 +5,8 @@ Manning, "Improved Semantic Representations From Tree-Structured Long Short-Term
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import torch
 from edgeseq_export.ops.tree import TreeLayer
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Kind, Limit, Signature
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 
 from edgeseq.data import Dataset
 from edgeseq.nn.family import Batch, Hints
-from edgeseq.nn.network import Network, check_choice, check_common, check_positive
+from edgeseq.nn.network import check_choice, check_common, check_positive, last_step
+from edgeseq.nn.reader import Reader
 
 CHILDREN = "children"
 
@@ -59,7 +59,7 @@ class TreeConfig:
             raise UsageError(f"vocabulary_size is {self.vocabulary_size}, but at least 2 tokens are needed")
 
 
-class Tree(Network):
+class Tree(Reader):
     """A stack of recursive layers between node features (or an embedding of tokens) and a head.
 
     Inputs: `x` float32 (batch, time, input_size), or `tokens` int64 (batch, time), one entry a node, children before
@@ -68,10 +68,8 @@ class Tree(Network):
     """
 
     def __init__(self, config: TreeConfig, hints: Hints | None = None) -> None:
-        super().__init__(config, hints, "tree", (config.input_size,))
-        self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size) if config.vocabulary_size else None
-        width = config.embedding_size if self.embedding else config.input_size
-        sizes = [width] + [config.hidden_size] * (config.num_layers - 1)
+        super().__init__(config, hints, "tree")
+        sizes = [self.width] + [config.hidden_size] * (config.num_layers - 1)
         self.layers = nn.ModuleList(TreeLayer(config.cell, size, config.hidden_size) for size in sizes)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.hidden_size, config.output_size)
@@ -81,7 +79,7 @@ class Tree(Network):
         """Features or tokens, classes or values, and the most children a node has.
 
         Raises:
-            UsageError: no table of children. InputError: a malformed one.
+            UsageError: no table of children, or x is neither features nor tokens. InputError: a malformed one.
         """
         if CHILDREN not in data.more or data.more[CHILDREN].ndim != 3:
             raise UsageError(
@@ -89,12 +87,7 @@ class Tree(Network):
                 "children, -1 for none"
             )
         check_table(CHILDREN, data.more[CHILDREN], data.lengths)
-        sizes = {**super().sizes(data), "arity": data.more[CHILDREN].shape[2]}
-        if not data.tokens:
-            return {**sizes, "input_size": data.x.shape[2]}
-        symbols = (data.vocabulary or {}).get("tokens")
-        count = len(symbols) if symbols is not None else int(data.x.max()) + 1
-        return {**sizes, "input_size": 1, "vocabulary_size": count}
+        return {**super().sizes(data), "arity": data.more[CHILDREN].shape[2]}
 
     def forward(
         self,
@@ -104,21 +97,17 @@ class Tree(Network):
         tokens: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Outputs by the signature's names."""
-        h = self._embed(x, tokens)
+        h = self.embed(x, tokens)
         for index, layer in enumerate(self.layers):
             h = layer(self.dropout(h) if index else h, children, lengths)
         if self.config.head == "last":
-            h = h[:, -1] if lengths is None else _at(h, lengths - 1)
+            h = last_step(h, lengths)
         return self.answer(self.head(self.dropout(h)))
 
     def signature(self) -> Signature:
         """What goes in and out, with the hints of the training data."""
         config = self.config
-        if config.vocabulary_size:
-            main = TensorSpec("tokens", "int64", (BATCH, TIME), range=(0, config.vocabulary_size))
-        else:
-            draw = self.hints.draw.get("x", {"normal": [0.0, 1.0]})
-            main = TensorSpec("x", "float32", (BATCH, TIME, config.input_size), draw=draw)
+        main = self.main_input()
         children = TensorSpec(CHILDREN, "int64", (BATCH, TIME, CHILDREN), earlier=True)
         kind: Kind = "step" if config.head == "step" else "sequence"
         return Signature(
@@ -134,18 +123,3 @@ class Tree(Network):
         """The batch by the signature's input names; data may keep its tables in fewer bytes."""
         given = super().inputs(batch)
         return {**given, CHILDREN: given[CHILDREN].long()}
-
-    def _embed(self, x: Tensor | None, tokens: Tensor | None) -> Tensor:
-        if self.embedding is not None:
-            if tokens is None:
-                raise UsageError("this network takes 'tokens', int64 (batch, time)")
-            return cast(Tensor, self.embedding(tokens))
-        if x is None:
-            raise UsageError(f"this network takes 'x', float32 (batch, time, {self.config.input_size})")
-        return self.standardised(x)
-
-
-def _at(h: Tensor, index: Tensor) -> Tensor:
-    """Of each row of h (batch, time, hidden) the entry at its index, (batch, hidden)."""
-    places = index[:, None, None].expand(-1, 1, h.shape[2])
-    return torch.gather(h, 1, places).squeeze(1)

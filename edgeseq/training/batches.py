@@ -1,6 +1,6 @@
 """Batches of a dataset, in an order that the seed and the epoch alone decide."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -35,22 +35,24 @@ class Batches:
         self._tensors = {name: torch.from_numpy(array) for name, array in present.items()}
         self._timed = [] if data.lengths is None else ["x", *data.more, *(["y", "naive"] if data.stepwise else [])]
         self._count = len(data)
-        self._batch_size, self._seed, self._epoch, self._truncate = batch_size, seed, epoch, truncate
-        if truncate is None or data.lengths is None:
-            self._length = -(-self._count // batch_size)
-            self._truncate = None
-        else:
-            self._length = sum(1 for _ in self)
+        self._batch_size, self._seed, self._epoch = batch_size, seed, epoch
+        self._truncate = truncate if data.lengths is not None else None
 
     def __len__(self) -> int:
-        return self._length
+        """How many there are in the pass that the epoch is at: of ragged rows, their order decides the pieces."""
+        if self._truncate is None:
+            return -(-self._count // self._batch_size)
+        lengths = self._tensors["lengths"]
+        return sum(-(-int(lengths[rows].max()) // self._truncate) for rows in self._rows())
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        order = self._order()
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
+        for rows in self._rows():
             batch = self._cut({name: tensor[rows] for name, tensor in self._tensors.items()})
             yield from [batch] if self._truncate is None else self._pieces(batch, self._truncate)
+
+    def _rows(self) -> Sequence[Tensor]:
+        """The rows of each batch, before it is cut into pieces."""
+        return torch.split(self._order(), self._batch_size)
 
     def _cut(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if "lengths" in batch:

@@ -84,8 +84,8 @@ def _how(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
         )
     if recipe.train.repeats > 1:
         how += (
-            f"{recipe.train.repeats} networks were trained so, from different seeds; the one kept had the lowest "
-            "validation loss, and what is said here of epochs is its. "
+            f"{recipe.train.repeats} networks were trained so, from different seeds; the one kept, of seed "
+            f"{metrics['seed']}, had the lowest validation loss, and what is said here of epochs is its. "
         )
     return how
 

@@ -1,31 +1,15 @@
-"""The figures a test can give: what each is called, which way is better, and what a recipe expects of it."""
+"""What a recipe expects of its test part: whether it can be measured, and whether it was reached."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+import numpy as np
 from edgeseq_runtime.errors import UsageError
 
 from edgeseq.data import Dataset
-from edgeseq.recipe import ExpectTable
-
-
-@dataclass(frozen=True)
-class Figure:
-    """words: what it is. at_least: whether more is better, so that a recipe expects at least so much."""
-
-    words: str
-    at_least: bool
-    tasks: tuple[str, ...]
-
-
-FIGURES = {
-    "accuracy": Figure("accuracy", True, ("classify",)),
-    "sequence_accuracy": Figure("share of sequences that are right as a whole", True, ("transcribe",)),
-    "mae": Figure("mean absolute error", False, ("forecast",)),
-    "relative_mae": Figure("mean absolute error, relative to the naive forecast's,", False, ("forecast",)),
-    "bits": Figure("bits a symbol", False, ("classify",)),
-}
-"""Those that a recipe can expect, by their name in metrics.json; the table `expect` puts `test_` before it."""
+from edgeseq.nn import Network
+from edgeseq.recipe import FIGURES, ExpectTable
+from edgeseq.training.evaluate import evaluate
 
 
 def check_expectations(expect: ExpectTable, data: Dataset) -> None:
@@ -41,14 +25,21 @@ def check_expectations(expect: ExpectTable, data: Dataset) -> None:
             )
 
 
+def check_measured(expect: ExpectTable, network: Network, data: Dataset) -> None:
+    """Raise UsageError, before anything is trained, where the recipe expects a figure the network does not measure."""
+    measured = evaluate(network.eval(), data.rows(np.arange(1)))
+    network.train()
+    for name, wanted in _expected(expect).items():
+        if wanted is not None and name not in measured:
+            raise UsageError(f"the recipe expects 'test_{name}', but this family measures {', '.join(measured)}")
+
+
 def shortfalls(expect: ExpectTable, test: Mapping[str, float]) -> tuple[str, ...]:
-    """What the recipe expects and the test part did not show, in words. Raises UsageError for a figure not measured."""
+    """What the recipe expects and the test part did not show, in words."""
     found = []
     for name, wanted in _expected(expect).items():
         if wanted is None:
             continue
-        if name not in test:
-            raise UsageError(f"the recipe expects 'test_{name}', but this family measures {', '.join(test)}")
         figure, value = FIGURES[name], test[name]
         if (value < wanted) if figure.at_least else (value > wanted):
             bound = "least" if figure.at_least else "most"

@@ -3,9 +3,10 @@
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ class Fit:
     @property
     def steps(self) -> int:
         """Updates, if it runs to its end."""
-        return self.table.epochs * len(Batches(self.train, self.table.batch_size, truncate=self.table.truncate))
+        return sum(len(self.batches(partial(int, epoch))) for epoch in range(self.table.epochs))
+
+    def batches(self, epoch: Callable[[], int]) -> Batches:
+        """The training part as the epoch orders it."""
+        return Batches(self.train, self.table.batch_size, self.table.seed, epoch, self.table.truncate)
 
 
 def choose_device(name: str) -> str:
@@ -75,10 +80,9 @@ def fit(plan: Fit, network: Network, file: ResumeFile, notes: Mapping[str, Any],
         callbacks.append(Bar(plan.phase))
     with _quiet(), _interruptible():
         trainer = _trainer(plan, callbacks, file.path.parent)
-        table = plan.table
-        train = Batches(plan.train, table.batch_size, table.seed, lambda: int(trainer.current_epoch), table.truncate)
+        train = plan.batches(lambda: int(trainer.current_epoch))
         validation = None if plan.validation is None else Batches(plan.validation, 256)
-        learner = Learner(network, table, plan.steps)
+        learner = Learner(network, plan.table, plan.steps)
         trainer.fit(learner, train, validation, ckpt_path=str(file.path) if resume else None)
     network.cpu().eval()
     if plan.validation is None:
@@ -97,6 +101,7 @@ def _trainer(plan: Fit, callbacks: Sequence[lightning.Callback], folder: Path) -
         gradient_clip_val=plan.table.clip,
         callbacks=list(callbacks),
         num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,  # an epoch of truncated rows has a length of its own
         default_root_dir=folder,
         logger=False,
         enable_checkpointing=False,

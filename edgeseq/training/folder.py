@@ -40,7 +40,7 @@ def write_folder(folder: Path, recipe: Recipe, outcome: Outcome) -> Path:
     """Write everything, each file atomically; returns the path of the checkpoint, FAMILY.pt."""
     path = folder / f"{recipe.model.family}.pt"
     metrics = {name: value for name, value in outcome.metrics.items() if name != "seconds"}
-    checkpoint.save(path, outcome.network, metrics, _provenance(recipe, outcome.parts))
+    checkpoint.save(path, outcome.network, metrics, _provenance(recipe, outcome.parts, metrics["seed"]))
     write_bytes(folder / "sample.npz", _sample(outcome.network, outcome.parts.test))
     text = json.dumps({"version": METRICS_VERSION, **outcome.metrics}, indent=2)
     write_bytes(folder / "metrics.json", text.encode() + b"\n")
@@ -53,7 +53,7 @@ def write_folder(folder: Path, recipe: Recipe, outcome: Outcome) -> Path:
     return path
 
 
-def _provenance(recipe: Recipe, parts: Parts) -> dict[str, Any]:
+def _provenance(recipe: Recipe, parts: Parts, seed: int) -> dict[str, Any]:
     """How the checkpoint came to be; of the user's own file only its name, no path of this machine."""
     named = recipe if recipe.data.path is None else recipe.with_data_path(Path(recipe.data.path).name)
     return {
@@ -61,7 +61,7 @@ def _provenance(recipe: Recipe, parts: Parts) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "recipe": named.text or named.to_toml(),
         "data": {"name": parts.about.name, "sha256": parts.about.sha256},
-        "seed": recipe.train.seed,
+        "seed": seed,
         "export": asdict(recipe.export),
     }
 

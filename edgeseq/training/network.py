@@ -22,10 +22,12 @@ def parts_for(table: ModelTable, parts: Parts) -> Parts:
     network = entry(table.family).network
     if network.timeless:
         return parts.each(Dataset.timeless)
-    if parts.train.lengths is None:
+    x = parts.train.x
+    if parts.train.lengths is None or not (parts.train.tokens or x.ndim == 3):
+        hint = "; one feature a step is x[..., None]" if x.ndim == 2 else ""
         raise UsageError(
-            f"the family '{table.family}' takes sequences, but x has shape {parts.train.x.shape}; (examples, time, "
-            "features) is expected"
+            f"the family '{table.family}' takes sequences, but x has shape {x.shape}; (examples, time, features) is "
+            f"expected{hint}"
         )
     return parts
 
@@ -62,7 +64,7 @@ def hints_for(data: Dataset) -> Hints:
         mean, deviation = (_rounded(values) for values in statistics(data.values, axes))
         draw["x"] = {"normal": [mean, deviation]}
     if BASELINE in data.more:
-        baseline = data.more[BASELINE]
+        baseline = data.more[BASELINE][data.valid]
         draw[BASELINE] = {"normal": [_rounded(values) for values in statistics(baseline, 0)]}
     return Hints(data.labels, draw, typical, data.vocabulary)
 

@@ -13,7 +13,6 @@ from edgeseq_runtime.atomic import replacing
 
 from edgeseq.recipe import Recipe
 
-NAME = ".resume.ckpt"
 _KEY = "edgeseq"
 
 
@@ -27,10 +26,10 @@ class Resumed:
 
 
 class ResumeFile:
-    """`.resume.ckpt` of a folder, for one recipe, data and device; another's state is never resumed."""
+    """`.resume-SEED.ckpt` of a folder, for one recipe, data and device; another's state is never resumed."""
 
     def __init__(self, folder: Path, recipe: Recipe, data_sha256: str, device: str) -> None:
-        self.path = folder / NAME
+        self.path = folder / f".resume-{recipe.train.seed}.ckpt"
         # the export and expect tables say nothing of training
         decisive = [asdict(recipe.model), asdict(recipe.data), asdict(recipe.train), data_sha256, device]
         self._fingerprint = sha256(repr(decisive).encode()).hexdigest()

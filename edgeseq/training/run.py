@@ -14,11 +14,11 @@ from edgeseq.data import Parts, open_data
 from edgeseq.nn import ClosedForm, Network
 from edgeseq.recipe import Recipe
 from edgeseq.training.evaluate import confusion, evaluate
-from edgeseq.training.figures import check_expectations, shortfalls
+from edgeseq.training.figures import check_expectations, check_measured, shortfalls
 from edgeseq.training.fitting import Fit, choose_device, fit
 from edgeseq.training.folder import Outcome, write_folder
 from edgeseq.training.network import network_for, parts_for
-from edgeseq.training.resume import Resumed, ResumeFile
+from edgeseq.training.resume import ResumeFile
 
 SEARCH, REFIT = "training", "refit"
 
@@ -63,38 +63,49 @@ def train(recipe: Recipe, output_dir: str | Path, *, device: str = "auto", progr
     device = choose_device(device)
     parts = parts_for(recipe.model, open_data(recipe.data, recipe.folder))
     check_expectations(recipe.expect, parts.train)
-    if recipe.train.truncate is not None and not parts.train.stepwise:
-        raise UsageError("'truncate' is for data with an answer for every step; this has one for each example")
+    _check_train_table(recipe, parts)
     check_writable(folder / "metrics.json")
-    file = ResumeFile(folder, recipe, parts.about.sha256, device)
-    resumed = file.find()
+    runs = [
+        _Run(one, parts, device, progress, ResumeFile(folder, one, parts.about.sha256, device))
+        for one in _seeds(recipe)
+    ]
+    resumed = [state.epochs for run in runs if (state := run.file.find()) is not None]
     with torch.random.fork_rng():  # the caller's random numbers are none of our business
-        network, found = _best_of(recipe, parts, device, progress, file, resumed)
+        network, found = _best_of(runs)
     metrics = {**found, **_about(network, parts), "seconds": round(time.monotonic() - started, 1)}
     missed = shortfalls(recipe.expect, metrics["test"])
     path = write_folder(folder, recipe, Outcome(network, parts, metrics, confusion(network, parts.test)))
-    file.remove()
-    return TrainResult(metrics, path, metrics["seconds"], missed, resumed.epochs if resumed else None)
+    for run in runs:
+        run.file.remove()
+    return TrainResult(metrics, path, metrics["seconds"], missed, sum(resumed) if resumed else None)
 
 
-def _best_of(
-    recipe: Recipe, parts: Parts, device: str, progress: bool, file: ResumeFile, resumed: Resumed | None
-) -> tuple[Network, dict[str, Any]]:
-    """Train with each seed; the network of the lowest validation loss, and the figures: means where there are several.
+def _check_train_table(recipe: Recipe, parts: Parts) -> None:
+    """Raise UsageError for keys of the table `train` that mean nothing for this data."""
+    table, data = recipe.train, parts.train
+    if table.truncate is not None and not data.stepwise:
+        raise UsageError("'truncate' is for data with an answer for every step; this has one for each example")
+    if table.shift and (data.lengths is not None or data.x.ndim < 3):
+        raise UsageError(f"'shift' moves images, but x has shape {data.x.shape}; leave it out")
 
-    The state to resume from belongs to one seed: those before it are trained again from the start.
-    """
-    runs: list[tuple[Network, dict[str, Any]]] = []
-    for seed in range(recipe.train.seed, recipe.train.seed + recipe.train.repeats):
-        one = replace(recipe, train=replace(recipe.train, seed=seed))
-        network, found = _one(one, parts, device, progress, file, resumed)
-        runs.append((network, {"test": evaluate(network, parts.test), **found}))
-    network, found = min(runs, key=lambda run: run[1]["validation"]["loss"])
+
+def _seeds(recipe: Recipe) -> list[Recipe]:
+    """The recipe once for each of its seeds."""
+    first = recipe.train.seed
+    return [replace(recipe, train=replace(recipe.train, seed=first + i)) for i in range(recipe.train.repeats)]
+
+
+def _best_of(runs: "Sequence[_Run]") -> tuple[Network, dict[str, Any]]:
+    """Train with each seed; the network of the lowest validation loss, and its figures, or means of several seeds'."""
+    done = [run.train() for run in runs]
+    kept, (network, found) = min(enumerate(done), key=lambda one: one[1][1]["validation"]["loss"])
+    seeds = [run.recipe.train.seed for run in runs]
+    found = {**found, "seed": seeds[kept]}
     if len(runs) == 1:
         return network, found
-    figures = {part: _means([each[part] for _, each in runs]) for part in ("test", "validation")}
-    seeds = [{"seed": recipe.train.seed + i, **each} for i, (_, each) in enumerate(runs)]
-    return network, {**found, **figures, "repeats": seeds}
+    figures = {part: _means([each[part] for _, each in done]) for part in ("test", "validation")}
+    repeats = [{"seed": seed, **each} for seed, (_, each) in zip(seeds, done, strict=True)]
+    return network, {**found, **figures, "repeats": repeats}
 
 
 def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -110,18 +121,6 @@ def _about(network: Network, parts: Parts) -> dict[str, Any]:
     return {"data": about, "parameters": sum(p.numel() for p in network.parameters())}
 
 
-def _one(
-    recipe: Recipe, parts: Parts, device: str, progress: bool, file: ResumeFile, resumed: Resumed | None
-) -> tuple[Network, dict[str, Any]]:
-    """One training with one seed: by gradient, with a refit where the recipe asks for it, or in closed form."""
-    network = network_for(recipe.model, parts.train, recipe.train.seed)
-    if isinstance(network, ClosedForm):
-        return _solved(network, parts)
-    run = _Run(recipe, parts, device, progress, file, resumed)
-    network, found = run.search(network)
-    return (run.refit(found) if recipe.train.refit else network), found
-
-
 def _solved(network: Any, parts: Parts) -> tuple[Network, dict[str, Any]]:
     """A readout solved for on the training part, and once more on all but the test part."""
     network.solve(parts.train)
@@ -132,20 +131,35 @@ def _solved(network: Any, parts: Parts) -> tuple[Network, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Run:
+    """One training with one seed. file: the state it resumes from, kept until the whole training is done."""
+
     recipe: Recipe
     parts: Parts
     device: str
     progress: bool
     file: ResumeFile
-    resumed: Resumed | None
 
-    def search(self, network: Network) -> tuple[Network, dict[str, Any]]:
+    def train(self) -> tuple[Network, dict[str, Any]]:
+        """By gradient, with a refit where the recipe asks for it, or in closed form; the network and its figures."""
+        network = network_for(self.recipe.model, self.parts.train, self.recipe.train.seed)
+        check_measured(self.recipe.expect, network, self.parts.validation)
+        if self.recipe.train.truncate is not None and not network.carries:
+            raise UsageError("'truncate' carries states from piece to piece, but this network has none to carry on")
+        if isinstance(network, ClosedForm):
+            network, found = _solved(network, self.parts)
+        else:
+            network, found = self._search(network)
+            if self.recipe.train.refit:
+                network = self._refit(found)
+        return network, {"test": evaluate(network, self.parts.test), **found}
+
+    def _search(self, network: Network) -> tuple[Network, dict[str, Any]]:
         """Train until the validation loss no longer falls; the network, and what was found."""
-        train, validation = self.parts.train, self.parts.validation
-        resumed = self._mine(SEARCH, REFIT)
-        if resumed is not None and resumed.phase.startswith(REFIT):
+        resumed = self.file.find()
+        if resumed is not None and resumed.phase == REFIT:
             return network, dict(resumed.notes)
-        plan = Fit(self._phase(SEARCH), self.recipe.train, train, validation, self.device, self.progress)
+        train, validation = self.parts.train, self.parts.validation
+        plan = Fit(SEARCH, self.recipe.train, train, validation, self.device, self.progress)
         fitted = fit(plan, network, self.file, {}, resume=resumed is not None)
         found = {
             "validation": evaluate(network, validation),
@@ -155,20 +169,12 @@ class _Run:
         refit_epochs = fitted.best if fitted.early else fitted.ran
         return network, {**found, "epochs": refit_epochs if self.recipe.train.refit else fitted.best}
 
-    def refit(self, found: Mapping[str, Any]) -> Network:
+    def _refit(self, found: Mapping[str, Any]) -> Network:
         """Train once more, on training and validation part together, for the epochs that the search found."""
         together = self.parts.train.join(self.parts.validation)
         network = network_for(self.recipe.model, together, self.recipe.train.seed)
         table = replace(self.recipe.train, epochs=found["epochs"])
-        plan = Fit(self._phase(REFIT), table, together, None, self.device, self.progress)
-        fit(plan, network, self.file, found, resume=self._mine(REFIT) is not None)
+        resumed = self.file.find()
+        plan = Fit(REFIT, table, together, None, self.device, self.progress)
+        fit(plan, network, self.file, found, resume=resumed is not None and resumed.phase == REFIT)
         return network
-
-    def _phase(self, name: str) -> str:
-        """The name of a fit; where there are several seeds, with its own."""
-        return name if self.recipe.train.repeats == 1 else f"{name}, seed {self.recipe.train.seed}"
-
-    def _mine(self, *phases: str) -> Resumed | None:
-        """What was left of an interrupted run, if it was in one of these phases of this seed."""
-        mine = self.resumed is not None and self.resumed.phase in map(self._phase, phases)
-        return self.resumed if mine else None

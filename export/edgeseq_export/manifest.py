@@ -83,7 +83,7 @@ def make_golden(source: Source, contract: Contract) -> str:
     kept: list[golden.GoldenCase] = []
     packed = ""
     for seed, case in enumerate(wanted):
-        inputs, truth = reference.decided(partial(_inputs, case, signature, seed))
+        inputs, truth = reference.decided(partial(_inputs, case, signature, seed), thorough=True)
         expected = {name: golden.sample(truth[name].values, truth[name].bound) for name in golden.comparable(signature)}
         kept.append(golden.GoldenCase(case.name, inputs, expected))
         text = golden.pack(kept)

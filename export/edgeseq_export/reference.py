@@ -21,8 +21,8 @@ Where something is drawn or chosen step by step, one entry that falls otherwise 
 
 _TRIES = 20
 
-JITTERED = 3
-"""Copies that tell PyTorch's own float32 error, beside the network itself."""
+JITTERED, THOROUGH = 3, 15
+"""Copies that tell PyTorch's own float32 error, beside the network itself; and where that must be known well."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +47,31 @@ class Reference:
     """
 
     def __init__(self, module: nn.Module, tolerance: float) -> None:
-        single = copy.deepcopy(module).eval().requires_grad_(False)
-        self._singles = [single, *(_jittered(single, seed) for seed in range(JITTERED))]
-        self._double = copy.deepcopy(single).double()
+        self._singles = [copy.deepcopy(module).eval().requires_grad_(False)]
+        self._double = copy.deepcopy(self._singles[0]).double()
         self._tolerance = tolerance
 
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Truth]:
-        """The truth about every output and next state. inputs: arrays by input name, floats in float32."""
+    def __call__(self, inputs: Mapping[str, Array], *, thorough: bool = False) -> dict[str, Truth]:
+        """The truth about every output and next state.
+
+        inputs: arrays by input name, floats in float32. thorough: ask more copies for the float32 error.
+        """
+        copies = THOROUGH if thorough else JITTERED
+        self._singles += [_jittered(self._singles[0], seed) for seed in range(len(self._singles) - 1, copies)]
         singles = {name: torch.from_numpy(array) for name, array in inputs.items()}
         doubles = {name: t.double() if t.is_floating_point() else t for name, t in singles.items()}
         with torch.no_grad(), _one_thread():
             exact = {name: _array(t) for name, t in self._double(**doubles).items()}
             errors = dict.fromkeys(exact, 0.0)
-            for module in self._singles:
+            for module in self._singles[: 1 + copies]:
                 for name, tensor in module(**singles).items():
                     error = np.max(np.abs(_array(tensor) - exact[name]), initial=0.0)
                     errors[name] = float(np.maximum(errors[name], error))  # a NaN stays, and fails the comparison
         return {name: Truth(values, bound(values, errors[name], self._tolerance)) for name, values in exact.items()}
 
-    def decided(self, inputs: Callable[[int], Mapping[str, Array]]) -> tuple[Mapping[str, Array], dict[str, Truth]]:
+    def decided(
+        self, inputs: Callable[[int], Mapping[str, Array]], *, thorough: bool = False
+    ) -> tuple[Mapping[str, Array], dict[str, Truth]]:
         """Inputs at which no margin is below its own bound, and the truth at them.
 
         Where float32 cannot tell which of two entries comes out, another answer proves nothing. inputs: from a seed;
@@ -73,7 +79,7 @@ class Reference:
         """
         for seed in range(_TRIES):
             given = inputs(seed)
-            truth = self(given)
+            truth = self(given, thorough=thorough)
             if not any((t.values <= t.bound).any() for name, t in truth.items() if name.endswith(MARGIN)):
                 break
         return given, truth

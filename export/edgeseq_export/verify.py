@@ -24,6 +24,9 @@ Array = NDArray[Any]
 DEFAULT_TOLERANCE = 1e-5
 """Relative to an output's root mean square, where a file has no contract to say it."""
 
+NEARLY = 4.0
+"""An output that is off by at most so many times its bound is compared again, with a bound that is known better."""
+
 MOVES = 100.0
 """Between two inputs an output must move by this many times its bound, or comparing it would prove nothing."""
 
@@ -85,14 +88,28 @@ def _load_each(file: str | os.PathLike[str] | bytes, providers: Sequence[str] | 
 def compare_case(
     case: Case, seed: int, models: Sequence[Model], source: Source, reference: Reference
 ) -> Iterator[Comparison]:
-    """Run one case on every model and compare every output and next state with the truth."""
+    """Run one case on every model and compare every output and next state with the truth.
+
+    Where an output is off by a little more than a few copies of the network tell PyTorch's own error to be, more are
+    asked.
+    """
     inputs, truth = reference.decided(lambda attempt: case.inputs(source.signature, seed + 1000 * attempt))
-    tensors = golden.comparable(source.signature)
     for model in models:
         actual = _whole(model, source, inputs) if case.chunk is None else _chunks(model, inputs, case.chunk)
-        for name, values in actual.items():
-            expected = truth[name]
-            yield compare(case.name, tensors[name], model.provider.name, values, expected.values, expected.bound)
+        comparisons = _compare_outputs(case, model, source, actual, truth)
+        if any(not c.passed and c.max_abs <= NEARLY * c.bound for c in comparisons):
+            comparisons = _compare_outputs(case, model, source, actual, reference(inputs, thorough=True))
+        yield from comparisons
+
+
+def _compare_outputs(
+    case: Case, model: Model, source: Source, actual: Mapping[str, Array], truth: Mapping[str, Truth]
+) -> list[Comparison]:
+    tensors, provider = golden.comparable(source.signature), model.provider.name
+    return [
+        compare(case.name, tensors[name], provider, values, truth[name].values, truth[name].bound)
+        for name, values in actual.items()
+    ]
 
 
 def _whole(model: Model, source: Source, inputs: Mapping[str, Array]) -> dict[str, Array]:

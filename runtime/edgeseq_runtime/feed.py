@@ -60,6 +60,8 @@ class Feed:
             check_range(self._required[0], array)
             return {**rest, name: array}
         feeds = self._complete_mapping(self._single(array))
+        if self._tables:  # to be looked at every time
+            return feeds
         self._seen = (array.shape, {key: value for key, value in feeds.items() if key != name})
         return feeds
 
@@ -202,7 +204,12 @@ def checked_values(
             raise UsageError(
                 f"value '{key}' of {name} is {value!r}, but a {'whole ' if whole else ''}number is expected"
             )
-        arrays[key] = np.array(value, np.int64 if whole else np.float32)
+        try:
+            arrays[key] = np.array(value, np.int64 if whole else np.float32)
+        except OverflowError as error:
+            raise UsageError(f"value '{key}' of {name} is {value}, which is too large") from error
+        if not np.isfinite(arrays[key]):
+            raise UsageError(f"value '{key}' of {name} is {value}, but a finite number is expected")
     return arrays
 
 

@@ -31,7 +31,8 @@ class Tensor:
         {"uniform": [low, high]} or {"integers": [low, high]} (high excluded).
     decision: "argmax" where the largest entry of the last axis is what a user reads.
     range: of an integer input: the smallest value it may have, and the smallest it may no longer have.
-    earlier: of an integer input (batch, time, …): each entry of step t is the index of an earlier step, or -1 for none.
+    earlier: of an integer input (batch, time, children): each entry of step t is the index of an earlier step, or -1
+        for none.
     """
 
     name: str
@@ -143,6 +144,8 @@ def check_signature(signature: Signature) -> None:
             raise ContractError(f"'{tensor.name}' has the type '{tensor.dtype}'; known are {', '.join(DTYPES)}")
     measured = {t.name for t in signature.inputs if TIME in t.axes}
     for tensor in signature.inputs:
+        if tensor.earlier and (len(tensor.axes) != 3 or tensor.axes[:2] != (BATCH, TIME)):
+            raise ContractError(f"'{tensor.name}' is a table of children, so its axes must be batch, time, children")
         if tensor.of is not None and (tensor.axes != (BATCH,) or tensor.of not in measured):
             raise ContractError(f"'{tensor.name}' must be the lengths, one a row, of an input with a '{TIME}' axis")
     for state in signature.states:

@@ -132,7 +132,7 @@ def test_a_config_that_cannot_be_built_is_refused(config: Any, words: str) -> No
 @pytest.mark.parametrize(
     ("x", "y", "words"),
     [
-        (np.zeros((4, 5), np.int64), np.arange(4) % 2, "x holds token ids"),
+        (np.zeros((4, 5), np.int64), np.arange(4) % 2, "x holds token ids; .* save x as float32"),
         (np.zeros((4, 5, 2), np.float32), np.zeros((4, 5), np.int64), "one answer an example"),
     ],
 )

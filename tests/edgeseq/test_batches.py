@@ -41,6 +41,36 @@ def test_pieces_put_together_are_the_whole(steps):
     assert torch.equal(sum(piece["lengths"] for piece in pieces), torch.from_numpy(LENGTHS))
 
 
+def test_pieces_are_counted_for_the_order_of_their_epoch():
+    data = dataset(x=np.repeat(X, 9, 0), y=np.zeros((45, 7), np.int64), lengths=np.tile(LENGTHS, 9))
+    epochs = []
+    batches = Batches(data, 4, seed=3, epoch=lambda: len(epochs), truncate=2)
+    counts = []
+    for epoch in range(8):
+        epochs.append(epoch)
+        counts.append(len(batches))
+        assert len(list(batches)) == counts[-1]
+    assert len(set(counts)) > 1
+
+
+def test_truncated_training_on_ragged_rows_keeps_its_schedule(tmp_path):
+    """The learning rate's cycle knows every update, and each epoch ends with a validation."""
+    from edgeseq import recipe
+    from edgeseq.training import train
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 12, 2)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", x=x, y=(x.sum(-1) > 0).astype(int), lengths=rng.integers(1, 13, 150))
+    text = """
+    model = { family = "rnn", hidden_size = 4 }
+    data = { path = "mine.npz" }
+    train = { epochs = 5, schedule = "one-cycle", truncate = 3, batch_size = 8 }
+    """
+    (tmp_path / "recipe.toml").write_text(text)
+    result = train(recipe.load(tmp_path), tmp_path / "out", device="cpu")
+    assert result.metrics["search"] == {"ran": 5, "best": 5}
+
+
 def test_truncated_training_carries_the_states(tmp_path):
     """One long row: only a carried state can tell what stood at its start."""
     from edgeseq import recipe

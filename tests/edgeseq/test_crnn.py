@@ -7,8 +7,10 @@ from edgeseq_export import Source, export
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import UsageError
 
+from edgeseq.data import Dataset
 from edgeseq.files import Answers
 from edgeseq.nn import build
+from edgeseq.nn.crnn import Crnn
 from edgeseq.nn.ctc import PADDING
 
 SMALL = {"input_size": 7, "output_size": 3, "channels": [3, 4], "hidden_size": 5}
@@ -136,6 +138,24 @@ def bars(generator, count):
             top = 2 * int(y[row, position])
             x[row, 8 * position : 8 * position + 5, top : top + 3] = 1.0
     return {"x": x, "y": y, "lengths": 8 * y_lengths, "y_lengths": y_lengths}
+
+
+def written(lengths, y_lengths, shape=(2, 12, 7)):
+    y = np.zeros((2, 5), np.int64)
+    return Dataset(np.zeros(shape, np.float32), y, lengths, tuple("abc"), y_lengths=np.array(y_lengths))
+
+
+def test_lines_of_more_labels_than_frames_are_refused():
+    network = make()  # four steps a frame
+    network.standardise(written(np.array([12, 9]), [4, 3]))
+    with pytest.raises(UsageError, match="lines have up to 12 steps, and reduce = 4"):
+        network.standardise(written(np.array([12, 8]), [4, 3]))
+
+
+@pytest.mark.parametrize(("lengths", "shape"), [(np.array([12, 8]), (2, 12, 7, 1)), (None, (2, 12, 7))])
+def test_what_is_no_line_is_refused(lengths, shape):
+    with pytest.raises(UsageError, match=r"takes lines \(n, time, height\), but x has shape"):
+        Crnn.sizes(written(lengths, [4, 3], shape))
 
 
 @pytest.mark.parametrize(

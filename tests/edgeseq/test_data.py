@@ -113,6 +113,11 @@ def test_a_malformed_csv_names_the_line_and_column(text: str, message: str) -> N
         ),
         ({"x": X, "y": [0]}, r"x has 2 examples, but y has shape \(1,\)"),
         ({"x": X, "y": [0, 1], "characters": [[1]]}, r"x has 2 examples, but characters has shape \(1, 1\)"),
+        ({"x": X, "y": [0, 1], "characters": [[1], [1]]}, r"x has 3 steps, but characters has shape \(2, 1\)"),
+        ({"x": X, "y": [0, 1], "rate": 16000.0}, r"'rate' of d.npz is float64 of shape \(\), but a further input"),
+        ({"x": X, "y": [0, 1], "names": ["a", "b"]}, "'names' of d.npz is <U1 of shape"),
+        ({"x": X, "y": [[0, 1], [1, 0]]}, r"x has 3 steps, but y has shape \(2, 2\)"),
+        ({"x": X, "y": [0, 1], "y_lengths": [1, 1]}, r"y has shape \(2,\), but with y_lengths"),
         ({"x": X, "y": [0, 1], "lengths": [3, 4]}, r"lengths\[1\] is 4, but it must be from 1 to 3"),
         ({"x": X, "y": [0, 1], "lengths": [0, 2]}, r"lengths\[0\] is 0, but"),
         ({"x": X, "y": [0, 1], "lengths": [1.0, 2.0]}, "'lengths' of d.npz is float64, but whole numbers"),
@@ -166,7 +171,7 @@ def test_a_split_divides_without_overlap(groups: int | None) -> None:
 
 
 def test_a_split_needs_enough_and_leaves_an_own_test_part_alone() -> None:
-    with pytest.raises(UsageError, match="cannot be put aside from 1 sequences"):
+    with pytest.raises(UsageError, match="cannot be put aside from 1 examples"):
         cut(numbered(1, 1), 0.5, 0)
     own = Loaded(numbered(20, 2), About("n", ""), numbered(7, 2))
     assert len(split(own, None, 0.2, 0).test) == 7

@@ -1,12 +1,15 @@
 """The grid family: any height and width, patches, all four directions, and a file for every size."""
 
+import numpy as np
 import pytest
 import torch
 from edgeseq_export import Source, export
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import InputError, UsageError
 
+from edgeseq.data import Dataset
 from edgeseq.nn import build
+from edgeseq.nn.grid import Grid
 
 SMALL = {"output_size": 3, "hidden_size": 4, "typical_height": 8, "typical_width": 6}
 VARIANTS = {
@@ -102,6 +105,13 @@ def test_unrolled_file_takes_the_typical_size_and_no_other(tmp_path):
     torch.testing.assert_close(logits, result(network, x).detach(), rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="width"):
         model.run(images(2, 8, 7).numpy())
+
+
+@pytest.mark.parametrize("more", [{}, {"y_lengths": np.array([6, 1])}])
+def test_more_than_one_answer_an_image_is_refused(more):
+    data = Dataset(np.zeros((2, 6, 5), np.float32), np.zeros((2, 6), np.int64), labels=("a", "b"), **more)
+    with pytest.raises(UsageError, match=r"one answer an example, but y has shape \(2, 6\)"):
+        Grid.sizes(data)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """What helps a recurrent network to remember: first weights, leaky units, connections that skip steps."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +135,16 @@ def test_every_form_passes_the_proof(name, form, tmp_path):
 def test_keys_that_do_not_fit_are_refused(family, config, message):
     with pytest.raises(UsageError, match=message):
         make(family, **config)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 50])
+def test_the_adding_problem_is_what_the_benchmark_says(steps):
+    benchmark = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "long_term.py"))
+    drawn = benchmark["sequences"](200, steps, torch.Generator().manual_seed(0))
+    numbers, marks = drawn["x"].unbind(-1)
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    assert ((marks == 0) | (marks == 1)).all()
+    assert (marks[:, : steps // 2].sum(1) == 1).all()
+    assert (marks[:, steps // 2 :].sum(1) == 1).all()
+    torch.testing.assert_close(drawn["y"], (numbers * marks).sum(1, keepdim=True))
+    assert len(marks.unique(dim=0)) > (1 if steps > 2 else 0)

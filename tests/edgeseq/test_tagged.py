@@ -29,11 +29,14 @@ def documents(count):
     return "\n\n".join(f"# newdoc id = {i}\n{line()}\n\n{line('No', 'PART')}" for i in range(count)) + "\n"
 
 
+VOCABULARY = {"words": 5516, "characters": 131}
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_ranges_and_empty_nodes_are_no_words(newline):
     first, second = conllu.parse(CONLLU.replace("\n", newline), "a.conllu")
     assert [(word.form, word.tag) for word in first.words] == [("Dá", "VERB"), ("me", "PRON"), ("lo", "PRON")]
-    assert (first.name, first.document, second.name, second.document) == ("a-1", 1, "", 2)
+    assert (first.name, first.document, second.name, second.document) == ("a-1", "a", "", "b")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,31 @@ def test_a_file_is_divided_by_document(tmp_path):
     assert parts.test.y[:, 0].tolist() == [0, 1] * len(groups[2])
     with pytest.raises(UsageError, match="its own test part"):
         open_data(DataTable(path="a.conllu", test=0.2), tmp_path)
+
+
+@pytest.mark.parametrize("count", [3, 4, 9, 10, 17])
+def test_few_documents_are_divided_too(count):
+    """Named so that the hash alone leaves a part empty."""
+    names = [name for name in map(str, range(1000)) if tagged._by_share({name})[name] == tagged._TRAIN][:count]
+    parts = tagged.divided([tagged.Tagged(("a",), ("X",), name) for name in names], "a.conllu")
+    groups = [set(part.groups) for part in parts]
+    assert set.union(*groups) == set(names)
+    few = max(1, round(count / 10))
+    assert [len(group) for group in groups] == [count - 2 * few, few, few]
+
+
+def test_documents_without_a_name_are_counted():
+    text = f"{line()}\n\n# newdoc\n{line()}\n\n{line()}\n\n# newdoc id = b \n{line()}\n\n# newdoc id =\n{line()}\n"
+    assert [sentence.document for sentence in conllu.parse(text, "a.conllu")] == ["", "1", "1", "b", "3"]
+
+
+def test_a_document_is_known_by_its_name_wherever_it_stands():
+    texts = [f"# newdoc id = {i}\n{line()}" for i in range(40)]
+    placed = []
+    for order in (texts, texts[::-1]):
+        parts = tagged.parse("\n\n".join(order) + "\n", "a.conllu")
+        placed.append([set(part.groups) for part in parts])
+    assert placed[0] == placed[1]
 
 
 def test_without_documents_every_sentence_is_one(tmp_path):
@@ -101,4 +129,6 @@ def test_turkish_tags():
         assert (part.x[part.valid] > 0).all()
         assert (part.x[~part.valid] == 0).all()
         assert (part.more["characters"][part.valid][:, 0] > 0).all()
-    assert np.mean(loaded.test.x[loaded.test.valid] == tagged.UNKNOWN) > np.mean(loaded.whole.x == tagged.UNKNOWN)
+    unknown = [np.mean(part.x[part.valid] == tagged.UNKNOWN) for part in (loaded.whole, loaded.test)]
+    assert unknown[0] < unknown[1]
+    assert {name: len(symbols) for name, symbols in loaded.whole.vocabulary.items()} == VOCABULARY

@@ -19,8 +19,9 @@ from edgeseq.opening import open_source
 from edgeseq.recipe import Recipe
 from edgeseq.training import TrainResult, train
 from edgeseq.training.batches import Batches
-from edgeseq.training.resume import NAME, ResumeFile
+from edgeseq.training.resume import ResumeFile
 
+NAME = ".resume-0.ckpt"
 FILES = {"lstm.pt", "recipe.toml", "sample.npz", "metrics.json", "card.md"}
 TEXT = """
 model = { family = "lstm", hidden_size = 6, num_layers = 2, dropout = 0.2 }
@@ -122,6 +123,30 @@ def test_an_interrupted_run_goes_on(
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
 
+@pytest.mark.parametrize("saves", [2, 5, 7, 8])
+def test_an_interrupted_run_of_several_seeds_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    """Interrupted in the first seed, in its refit, and in the second: each seed has a state of its own."""
+    overrides = ("train.epochs=3", "train.repeats=2")
+    whole = train(written(tmp_path, *overrides), tmp_path / "whole", device="cpu")
+    keep, count = ResumeFile.keep, iter(range(100))
+
+    def stop(file: ResumeFile, trainer: Any) -> None:
+        keep(file, trainer)
+        if next(count) == saves - 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResumeFile, "keep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(written(tmp_path, *overrides), tmp_path / "out", device="cpu")
+    monkeypatch.undo()
+    result = train(written(tmp_path, *overrides), tmp_path / "out", device="cpu")
+    assert result.metrics["repeats"] == whole.metrics["repeats"]
+    assert same(weights(result), weights(whole))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
 def test_a_killed_process_goes_on_and_was_silent(tmp_path: Path) -> None:
     asked = written(tmp_path, "train.epochs=400", "train.patience=400", "train.refit=false")
     (tmp_path / "recipe.toml").write_text(asked.to_toml())
@@ -146,7 +171,7 @@ def test_a_state_that_is_not_ours_is_not_resumed(plain: TrainResult, tmp_path: P
     state = tmp_path / "out" / NAME
     state.parent.mkdir()
     if spoil == "another recipe":
-        other = ResumeFile(state.parent, written(tmp_path, "train.seed=5"), "", "cpu")
+        other = ResumeFile(state.parent, written(tmp_path, "train.epochs=5"), "", "cpu")
         torch.save(other.mark("training", 3, {}), state)
     else:
         state.write_bytes(b"" if spoil == "damaged" else b"\x80\x04N.")
@@ -232,7 +257,19 @@ def test_training_into_its_own_folder_leaves_the_recipe_alone(tmp_path: Path) ->
         (["model.family=lstn"], {}, UsageError, "family 'lstn' is not known; choose one of rnn, lstm, gru"),
         (["model.ragged=false"], {}, UsageError, "ragged is false, but the sequences are of unequal length"),
         (["expect.test_mae=1"], {}, UsageError, "expects 'test_mae', but its data asks to classify"),
+        (["expect.test_bits=2"], {}, UsageError, "expects 'test_bits', but this family measures loss, accuracy"),
         (["train.learning_rate=1e30"], VALUES, UsageError, "validation loss was never a number"),
+        (["train.truncate=3"], {}, UsageError, "'truncate' is for data with an answer for every step"),
+        (
+            ["train.truncate=3", "model.bidirectional=true"],
+            STEPS,
+            UsageError,
+            "'truncate' carries states from piece to piece, but this network has none",
+        ),
+        (["train.shift=1"], {}, UsageError, r"'shift' moves images, but x has shape \(58, 8, 3\)"),
+        ([], {"x": X[:, :, 0]}, UsageError, r"x has shape .*; one feature a step is x\[..., None\]"),
+        (["model.baseline=true"], {}, UsageError, "'baseline' in the table 'model' is decided by the data"),
+        ([], {"letters": X}, UsageError, "the data has 'letters', but the network takes x, lengths"),
     ],
 )
 def test_what_does_not_fit_is_refused(

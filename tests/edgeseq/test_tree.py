@@ -1,5 +1,7 @@
 """Trees: level by level, node by node and plain recursion are one meaning, and malformed tables are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.table import draw_table
 
 from edgeseq.data import Dataset
-from edgeseq.nn import Hints, build
+from edgeseq.nn import Hints, Recurrent, build
 from edgeseq.nn.tree import Tree
 
 CELLS = ["treernn", "treelstm"]
@@ -49,6 +51,7 @@ def make_trees(arity=3, seed=1):
 @pytest.mark.parametrize("cell", CELLS)
 def test_level_by_level_and_node_by_node_equal_recursion(cell, arity):
     layer, (x, children) = make_layer(cell), make_trees(arity)
+    x[torch.arange(13) >= LENGTHS[:, None]] = torch.nan
     expected = torch.zeros(4, 13, 6, dtype=torch.float64)
     for row, length in enumerate(LENGTHS.tolist()):
         for node in range(length):
@@ -156,6 +159,8 @@ def test_sizes_come_from_the_data():
         **{"output_size": 2, "task": "classify", "arity": 2},
         **{"input_size": 1, "vocabulary_size": 5},
     }
+    assert Tree.sizes(replace(tokens, token_count=9))["vocabulary_size"] == 9
+    assert Tree.sizes(replace(tokens, token_count=9, vocabulary={"tokens": tuple("abcdef")}))["vocabulary_size"] == 6
     features = make_data(np.zeros((2, 3, 7), np.float32), {"children": CHILDREN})
     assert Tree.sizes(features)["input_size"] == 7
 
@@ -171,6 +176,14 @@ def test_sizes_come_from_the_data():
 def test_data_that_holds_no_trees_is_refused(more, error, message):
     with pytest.raises(error, match=message):
         Tree.sizes(make_data(np.array([[0, 4, 2], [1, 1, 0]]), more))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 7, 1)])
+@pytest.mark.parametrize("network", [Recurrent, Tree])
+def test_x_of_other_axes_is_refused(network, shape):
+    x = make_data(np.zeros(shape, np.float32), {"children": CHILDREN})
+    with pytest.raises(UsageError, match=r"reads features \(n, time, features\) or token ids \(n, time\), but x has"):
+        network.sizes(x)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ STEPPED = {
         {"cell": cell, "vocabulary_size": 9, "alphabet_size": 7, "letters": 6, "hidden_size": 5}
         for cell in ("lstm", "gru")
     ],
-    "charlm": [{"embedding_size": 5, "hidden_size": 8}],
+    "charlm": [{"embedding_size": 5, "hidden_size": 8, "typical_length": 6}],
     "tree": [
         {"input_size": 1, "vocabulary_size": 9, "arity": 3, "hidden_size": 6, "cell": cell}
         for cell in ("treelstm", "treernn")

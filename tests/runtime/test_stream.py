@@ -4,6 +4,7 @@ import dataclasses
 import gc
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import InputError, StreamError
@@ -48,8 +49,11 @@ def test_chunked_equals_whole(gru, chunks, batch, seed):
     np.testing.assert_allclose(stream.state.arrays["h0"], expected["h0_next"], atol=1e-6)
 
 
+@pytest.mark.parametrize("provider", ["CPUExecutionProvider", "CUDAExecutionProvider"])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_steps_equal_whole(lstm, gru, batch):
+def test_steps_equal_whole(lstm, gru, batch, provider, monkeypatch):
+    """On whatever comes first: a bound buffer is read at every run on the CPU alone, elsewhere each run copies."""
+    monkeypatch.setattr(ort.InferenceSession, "get_providers", lambda session: [provider])
     for model, features in ((lstm, 3), (gru, 2)):
         sequence = x(batch, 12, features)
         stream = model.stream(batch)

@@ -140,7 +140,9 @@ class TreeSteps(nn.Module):
         inputs = (driven, places, row.expand(nodes, batch), node[:, None].expand(nodes, batch))
         # no lengths: what is written behind a tree's end is read by none of its nodes
         (h, *_), _ = recur(self.step, memories, inputs)
-        return h if lengths is None else h * (node < lengths[:, None])[:, :, None]
+        if lengths is None:
+            return h
+        return torch.where((node < lengths[:, None])[:, :, None], h, h.new_zeros(()))  # a product would keep a NaN
 
 
 class MemoryStep(nn.Module):

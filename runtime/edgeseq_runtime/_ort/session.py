@@ -122,9 +122,15 @@ class Session:
 
 
 class Binding:
-    """Fixed buffers for repeated runs: no array is created and no name looked up in a run."""
+    """Fixed buffers for repeated runs. On the CPU no array is created and no name looked up in a run.
+
+    Another provider copies a bound input when it is bound and not when it is run, so there each run copies.
+    """
 
     def __init__(self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        if session.get_providers()[0] != "CPUExecutionProvider":
+            self.run: Callable[[], None] = partial(_copying_run, session, dict(inputs), dict(outputs))
+            return
         self._buffers = (dict(inputs), dict(outputs))  # onnxruntime keeps addresses only
         self._binding = session.io_binding()
         for name, array in inputs.items():
@@ -133,6 +139,12 @@ class Binding:
             self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         self.run = _bound_run(session, self._binding)
         """Read the bound inputs, write the bound outputs."""
+
+
+def _copying_run(session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+    """Run on what the inputs hold now, and copy what comes out into the outputs."""
+    for array, value in zip(outputs.values(), session.run(list(outputs), inputs), strict=True):
+        array[...] = value
 
 
 def _bound_run(session: Any, binding: Any) -> Callable[[], None]:
