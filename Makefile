@@ -19,7 +19,7 @@ demo: .venv/.installed .venv/.data  ## train an LSTM on real data, export it, pr
 	$(BIN)/edgeseq run out/demo/lstm.onnx --input out/demo/sample.npz
 	$(BIN)/edgeseq bench out/demo/lstm.onnx --against out/demo/lstm.pt
 
-test test-full: export OMP_NUM_THREADS = 1  # two workers on two cores
+test test-full models: export OMP_NUM_THREADS = 1  # two workers on two cores; and one thread trains the same everywhere
 
 test: .venv/.installed .venv/.data  ## the tests, with a pairwise subset of the parity grid
 	$(BIN)/pytest -n $(WORKERS) -m "not full"
@@ -43,7 +43,7 @@ bench: .venv/.installed  ## what a call and a step cost beside a bare session an
 	$(BIN)/python benchmarks/peers.py
 
 models: .venv/.installed .venv/.data  ## train every model in models/ anew, export and prove it; goes on where it stopped
-	@$(MAKE) --no-print-directory --keep-going $(RECIPES:models/%/recipe.toml=out/models/%.done); status=$$?; \
+	@$(MAKE) --no-print-directory --keep-going -j $(WORKERS) --output-sync=target $(RECIPES:models/%/recipe.toml=out/models/%.done); status=$$?; \
 	$(BIN)/edgeseq train; exit $$status
 
 out/models/%.done: models/%/recipe.toml

@@ -123,7 +123,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class About:
-    """Where a dataset comes from. sha256: of the files' bytes, in the order they were read."""
+    """Where a dataset comes from. sha256: of the files' bytes in the order they were read, or of what was made."""
 
     name: str
     sha256: str

@@ -51,7 +51,7 @@ def _given(data: Dataset) -> str:
 def _data(parts: Parts) -> str:
     about = parts.about
     source = f"{about.name}: {about.citation}.\n\nLicence: {about.licence}."
-    return f"{source}\n\nSHA-256 of the files read: `{about.sha256}`."
+    return f"{source}\n\nSHA-256 of the data: `{about.sha256}`."
 
 
 def _split(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:

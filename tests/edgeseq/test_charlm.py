@@ -208,7 +208,7 @@ def test_what_was_written_goes_into_files(suffix, capsys, tmp_path):
     [
         (("--text", "a", "--set", "lenght=3"), "has no 'lenght'; what can be set is temperature, top_k, length"),
         (("--text", "a", "--set", "length=0"), "length is 0, but a whole number from 1 is expected"),
-        (("--text", "a", "--set", "temperature=warm"), "'warm' is no number"),
+        (("--text", "a", "--set", "temperature=warm"), "'warm' is no finite number"),
         (("--text", "a", "--set", "temperature"), "write NAME=VALUE"),
         (("--text", "a", "--set", "top_k=1.5"), "a whole number is expected"),
         (("--text", "a", "--input", "x.npz"), "stands without --input"),
