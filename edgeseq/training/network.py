@@ -17,18 +17,21 @@ def parts_for(table: ModelTable, parts: Parts) -> Parts:
     """The data as the family sees it: without a time axis for one whose input is a single array.
 
     Raises:
-        UsageError: sequences of unequal length for such a family, or no time axis where one is needed.
+        UsageError: sequences of unequal length for such a family, no time axis where one is needed, or what else the
+            family cannot learn from.
     """
     network = entry(table.family).network
     if network.timeless:
-        return parts.each(Dataset.timeless)
+        parts = parts.each(Dataset.timeless)
     x = parts.train.x
-    if parts.train.lengths is None or not (parts.train.tokens or x.ndim == 3):
+    if not network.timeless and (parts.train.lengths is None or not (parts.train.tokens or x.ndim == 3)):
         hint = "; one feature a step is x[..., None]" if x.ndim == 2 else ""
         raise UsageError(
             f"the family '{table.family}' takes sequences, but x has shape {x.shape}; (examples, time, features) is "
             f"expected{hint}"
         )
+    for part in (parts.train, parts.validation, parts.test):
+        network.sizes(part)  # refuses what the family cannot learn from, in whichever part it lies
     return parts
 
 

@@ -11,9 +11,11 @@ from edgeseq_runtime import load
 from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.table import draw_table
 
+from edgeseq import recipe
 from edgeseq.data import Dataset
 from edgeseq.nn import Hints, Recurrent, build
 from edgeseq.nn.tree import Tree
+from edgeseq.training import train
 
 CELLS = ["treernn", "treelstm"]
 LENGTHS = torch.tensor([13, 1, 7, 12])
@@ -208,3 +210,14 @@ def test_features_are_standardised_in_the_network():
     np.testing.assert_allclose(network.x_mean, data.values.mean(0), rtol=1e-6)
     outputs = network(torch.from_numpy(CHILDREN), torch.from_numpy(data.lengths), x=torch.from_numpy(data.x))
     assert outputs["logits"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_malformed_table_is_refused_before_training_whichever_part_it_is_in(tmp_path, seed):
+    children = np.tile(np.array([[-1, -1], [-1, -1], [0, 1]]), (12, 1, 1))
+    children[5, 2] = [0, 2]  # its own child
+    np.savez(tmp_path / "mine.npz", x=np.zeros((12, 3), int), y=np.arange(12) % 2, children=children)
+    text = 'model = { family = "tree" }\ndata = { path = "mine.npz" }\n'
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(InputError, match=r"has 2 in row . at node 2, entry 1; but a node cannot be its own child"):
+        train(recipe.load(tmp_path, [f"data.seed={seed}"]), tmp_path / "out", device="cpu")
