@@ -15,12 +15,15 @@ def open_source(path: str | Path) -> Source:
     """
     loaded = checkpoint.load(path)
     known = {key: value for key, value in loaded.provenance.items() if key != "recipe"}
+    signature = loaded.module.signature()
     return Source(
         module=loaded.module,
-        signature=loaded.module.signature(),
+        signature=signature,
         family=loaded.family,
         task=loaded.module.task,
         name=Path(path).name,
+        form=loaded.module.recurrence,
+        steps=None if signature.streamable else loaded.hints.longest,  # a longer one could not go on in chunks
         labels=loaded.hints.labels,
         vocabulary=loaded.module.vocabulary(),
         initial=loaded.module.initial_values(),

@@ -1,6 +1,6 @@
 """Plain values checked against a dataclass: unknown and missing keys, wrong types, values out of range."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from math import inf
 from types import NoneType, UnionType
@@ -24,6 +24,7 @@ class Bound:
 AT_LEAST_ONE = Bound("at least 1", lambda value: value >= 1)
 NOT_NEGATIVE = Bound("at least 0", lambda value: 0 <= value < inf)
 POSITIVE = Bound("more than 0", lambda value: 0 < value < inf)
+FRACTION = Bound("more than 0 and at most 1", lambda value: 0 < value <= 1)
 SHARE = Bound("more than 0 and less than 1", lambda value: 0 < value < 1)
 
 
@@ -43,10 +44,13 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     return kind(**checked)
 
 
-def check(kind: type[Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The values as the annotations of the dataclass `kind` want them. Raises UsageError like `build`."""
+def check(kind: type[Any], values: Mapping[str, Any], where: str, without: Collection[str] = ()) -> dict[str, Any]:
+    """The values as the annotations of the dataclass `kind` want them. Raises UsageError like `build`.
+
+    without: keys of the dataclass that may not be among them.
+    """
     known = get_type_hints(kind, include_extras=True)
-    names = [f.name for f in fields(kind)]
+    names = [f.name for f in fields(kind) if f.name not in without]
     if unknown := [key for key in values if key not in names]:
         raise UsageError(f"{where} has the unknown key '{unknown[0]}'; known are {', '.join(names)}")
     return {key: _convert(value, known[key], f"'{key}' of {where}") for key, value in values.items()}

@@ -14,6 +14,7 @@ from edgeseq.cli.render import report_markdown, report_tables
 EXAMPLES = (
     "edgeseq export models/lstm-vowels/lstm.pt -o out/lstm.onnx",
     "edgeseq export lstm.pt --recurrence unroll --steps 32 -o lstm32.onnx",
+    "edgeseq export models/esn-vowels/esn.pt --recurrence loop -o out/esn.onnx",
     "edgeseq export lstm.pt --report proof.md",
 )
 
@@ -28,12 +29,17 @@ def export(
         str | None,
         typer.Option(
             metavar="native|loop|unroll",
-            help="How recurrences are written: one ONNX operator a layer, a Scan, or copies of the step.",
+            help="How recurrences are written: one ONNX operator a layer, a Scan, or copies of the step; by default "
+            "as the recipe or the family has it.",
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", help="With unroll: how many copies; by default the recipe's, or the median length."),
+        typer.Option(
+            metavar="N",
+            help="With unroll: how many copies; by default the recipe's, or the median length of the training data "
+            "(its longest for a network that cannot stream).",
+        ),
     ] = None,
     opset: Annotated[
         int | None,
@@ -61,7 +67,7 @@ def export(
         from edgeseq.opening import open_source
     opened = open_source(source)
     asked = opened.provenance.get("export", {})
-    form = recurrence if recurrence is not None else asked.get("recurrence", "native")
+    form = recurrence or asked.get("recurrence") or opened.form
     if steps is None and form == "unroll":
         steps = asked.get("steps")
     version = opset if opset is not None else asked.get("opset", DEFAULT_OPSET)

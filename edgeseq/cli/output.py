@@ -1,8 +1,6 @@
 """What commands print: one JSON object or tables on stdout, progress on stderr, reports as files."""
 
 import errno
-import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +15,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from edgeseq.json_text import to_text
 
 VERSION = 1
 """Of the JSON that commands print; it grows when a key changes its meaning or goes."""
@@ -49,7 +49,7 @@ def show(value: Mapping[str, Any], *parts: RenderableType, as_json: bool) -> Non
 
 def to_json(value: Mapping[str, Any], indent: int | None = None) -> str:
     """A versioned JSON object; numbers that are not finite, which JSON cannot hold, become null."""
-    return json.dumps(_finite({"version": VERSION, **value}), indent=indent, ensure_ascii=False)
+    return to_text({"version": VERSION, **value}, indent)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -137,16 +137,6 @@ def abandon_stdout() -> None:
     """Send what is still buffered nowhere: its reader has gone, and Python would complain when it ends."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def _text(title: str | None) -> Text | None:

@@ -12,6 +12,8 @@ from edgeseq.data import (
     electricity_load,
     japanese_vowels,
     listops,
+    lorenz,
+    mackey_glass,
     mnist_digits,
     npz,
     pickup_gesture,
@@ -39,6 +41,9 @@ SOURCES: dict[str, Callable[[], Loaded]] = {
     "listops": listops.load,
     "listops-strings": listops.load_strings,
     "turkish-tags": turkish_tags.load,
+    "mackey-glass": mackey_glass.load,
+    "mackey-glass-10": mackey_glass.load_ten_ahead,
+    "lorenz": lorenz.load,
 }
 
 _FORMATS: dict[str, Callable[[bytes, str], Dataset | text.Divided]] = {

@@ -27,6 +27,7 @@ class Dataset:
     naive: what the naive forecast of y is, of its shape; errors are shown relative to its own.
     vocabulary: by input name, what the token ids stand for.
     token_count: where x holds token ids, how many there are in all parts of the data, if that is known.
+    lyapunov_steps: in how many steps an error grows e-fold, where the data is chaotic and that is known.
     """
 
     x: Array
@@ -39,6 +40,7 @@ class Dataset:
     naive: Array | None = None
     vocabulary: Mapping[str, tuple[str, ...]] | None = None
     token_count: int | None = None
+    lyapunov_steps: float | None = None
 
     def __post_init__(self) -> None:
         if not len(self.x):
@@ -123,7 +125,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class About:
-    """Where a dataset comes from. sha256: of the files' bytes in the order they were read, or of what was made."""
+    """Where a dataset comes from.
+
+    sha256: of the files' bytes in the order they were read, or of what was made, or of what a generator was given.
+    """
 
     name: str
     sha256: str

@@ -1,5 +1,7 @@
 """Dividing a dataset: by group where there are groups, by class where there are classes, always seeded."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from edgeseq_runtime.errors import UsageError
 
@@ -49,6 +51,40 @@ def cut(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
         what = f"{len(np.unique(data.groups))} groups" if data.groups is not None else f"{len(data)} examples"
         raise UsageError(f"a share of {share} cannot be put aside from {what}; more are needed")
     return data.rows(np.flatnonzero(~aside)), data.rows(np.flatnonzero(aside))
+
+
+def folds(data: Dataset, count: int, seed: int) -> list[tuple[Dataset, Dataset]]:
+    """Cut into parts of equal size and hold each out once: (the rest, what is held out), each in the order it had.
+
+    Whole groups where the data has them; else each class in equal shares, one example alone always in the rest; else
+    any.
+
+    Raises:
+        UsageError: fewer groups or examples than folds.
+    """
+    rng = np.random.default_rng(seed)
+    if data.groups is not None:
+        names, member = np.unique(data.groups, return_inverse=True)
+        place = _deal([np.arange(len(names))], len(names), count, rng)[member]
+    else:
+        place = _deal([members for members in _strata(data) if len(members) > 1], len(data), count, rng)
+    if missing := count - len(np.unique(place[place >= 0])):
+        what = f"{len(np.unique(data.groups))} groups" if data.groups is not None else f"{len(data)} examples"
+        most = max(count - missing, 1)
+        raise UsageError(f"'folds' of the table 'tune' is {count}, but it must be from 1 to {most} with {what}")
+    return [
+        (data.rows(np.flatnonzero(place != fold)), data.rows(np.flatnonzero(place == fold))) for fold in range(count)
+    ]
+
+
+def _deal(strata: Sequence[Array], size: int, count: int, rng: np.random.Generator) -> Array:
+    """Which fold each of `size` is in, int64: those of a stratum are dealt out in turn; -1 for what is in none."""
+    place = np.full(size, -1)
+    dealt = 0
+    for members in strata:
+        place[rng.permutation(members)] = (dealt + np.arange(len(members))) % count
+        dealt += len(members)
+    return place
 
 
 def _strata(data: Dataset) -> list[Array]:

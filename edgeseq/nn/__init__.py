@@ -11,6 +11,8 @@ from edgeseq.nn.charlm import CharLM, CharLMConfig
 from edgeseq.nn.cnn import Cnn, CnnConfig
 from edgeseq.nn.crnn import Crnn, CrnnConfig
 from edgeseq.nn.elm import Elm, ElmConfig
+from edgeseq.nn.esn import Esn
+from edgeseq.nn.esn_config import EsnConfig
 from edgeseq.nn.family import Batch, ClosedForm, Family, Hints, Outputs
 from edgeseq.nn.grid import Grid, GridConfig
 from edgeseq.nn.mlp import Mlp, MlpConfig
@@ -54,6 +56,7 @@ FAMILIES: Mapping[str, Entry] = {
     "crnn": Entry(Crnn, CrnnConfig),
     "tree": Entry(Tree, TreeConfig),
     "tcn": Entry(Tcn, TcnConfig),
+    "esn": Entry(Esn, EsnConfig),
     "tagger": Entry(Tagger, TaggerConfig),
 }
 

@@ -23,13 +23,14 @@ class Hints:
 
     labels: class names in the order of the logits. draw: by input name, how to make a realistic random input
     (see edgeseq_runtime.signature.Tensor). typical: by axis name, the size in ordinary use. vocabulary: by input
-    name, what the token ids stand for.
+    name, what the token ids stand for. longest: steps of the longest sequence; None where that is not known.
     """
 
     labels: tuple[str, ...] | None = None
     draw: Mapping[str, Any] = field(default_factory=dict)
     typical: Mapping[str, int] = field(default_factory=lambda: {"batch": 1, "time": 20})
     vocabulary: Mapping[str, tuple[str, ...]] | None = None
+    longest: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a checkpoint stores them."""
@@ -39,17 +40,19 @@ class Hints:
             "draw": dict(self.draw),
             "typical": dict(self.typical),
             "vocabulary": None if vocabulary is None else {name: list(symbols) for name, symbols in vocabulary.items()},
+            "longest": self.longest,
         }
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> "Hints":
         """Read what `to_dict` wrote."""
-        labels, vocabulary = value.get("labels"), value.get("vocabulary")
+        labels, vocabulary, longest = value.get("labels"), value.get("vocabulary"), value.get("longest")
         return Hints(
             tuple(str(label) for label in labels) if labels is not None else None,
             dict(value.get("draw", {})),
             {name: int(size) for name, size in value.get("typical", {}).items()},
             None if vocabulary is None else {name: tuple(map(str, symbols)) for name, symbols in vocabulary.items()},
+            None if longest is None else int(longest),
         )
 
 
@@ -58,6 +61,7 @@ class Family(Protocol):
 
     config: a frozen dataclass of plain values from which the network can be built again.
     timeless: whether an input is one array and not a sequence, so that lengths mean nothing.
+    recurrence: the form in which it is exported where nobody says which.
     """
 
     config: Any
@@ -65,10 +69,15 @@ class Family(Protocol):
     family: str
     task: str
     timeless: ClassVar[bool]
+    recurrence: ClassVar[str]
 
     @classmethod
     def sizes(cls, data: Dataset) -> dict[str, Any]:
         """The keys of the config that the data decides; a recipe leaves them out."""
+        ...
+
+    def initialise(self) -> None:
+        """Draw what takes long to draw and is stored: called once for a fresh network, never for one that is loaded."""
         ...
 
     def forward(self, *args: Tensor | None, **kwargs: Tensor | None) -> dict[str, Tensor]:

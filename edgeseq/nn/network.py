@@ -33,6 +33,7 @@ class Network(nn.Module):
     """
 
     timeless: ClassVar[bool] = False
+    recurrence: ClassVar[str] = "native"
 
     x_mean: Tensor
     x_deviation: Tensor
@@ -59,6 +60,9 @@ class Network(nn.Module):
         outputs = len(data.labels) if data.labels is not None else data.y.shape[-1]
         return {"output_size": outputs, "task": data.task}
 
+    def initialise(self) -> None:
+        """Draw what takes long to draw and is stored: called once for a fresh network, never for one that is loaded."""
+
     def signature(self) -> Signature:
         """What goes in and out."""
         raise NotImplementedError
@@ -76,9 +80,19 @@ class Network(nn.Module):
         return {}
 
     @property
+    def weight_count(self) -> int:
+        """How many weights there are, those that are drawn once and kept included."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
     def carries(self) -> bool:
         """Whether states can be carried on from one piece of a sequence to the next."""
         return bool(self.signature().states)
+
+    @property
+    def unscored(self) -> int:
+        """How many steps at each sequence's start are left out of loss and metrics: none."""
+        return 0
 
     def standardise(self, data: Dataset) -> None:
         """Set mean and deviation of inputs and forecast values to the data's own."""
@@ -104,25 +118,26 @@ class Network(nn.Module):
         return given
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Cross entropy, or the mean squared error of standardised values; of valid steps where those have answers."""
+        """Cross entropy, or the mean squared error of standardised values; of scored steps where those have answers."""
         predicted, y = self._pairs(outputs, batch)
         if self.task == "classify":
             return F.cross_entropy(predicted, y)
         return F.mse_loss((predicted - self.y_mean) / self.y_deviation, (y - self.y_mean) / self.y_deviation)
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """`accuracy`; or `mae`, in the data's own units, and `naive_mae` where the data has a naive forecast."""
+        """`accuracy`; or `mae` and `mse`, in the data's own units, and `naive_mae` where it has a naive forecast."""
         predicted, y = self._pairs(outputs, batch)
         if self.task == "classify":
             return {"accuracy": (predicted.argmax(-1) == y).float().mean()}
-        figures = {"mae": (predicted - y).abs().mean()}
+        error = predicted - y
+        figures = {"mae": error.abs().mean(), "mse": error.square().mean()}
         if "naive" in batch:
             naive, _ = self._pairs({"values": batch["naive"]}, batch)
             figures["naive_mae"] = (naive - y).abs().mean()
         return figures
 
     def decisions(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """Predicted and true classes of rows, or of valid steps."""
+        """Predicted and true classes of rows, or of scored steps."""
         if self.task != "classify":
             return None
         predicted, y = self._pairs(outputs, batch)
@@ -164,15 +179,15 @@ class Network(nn.Module):
         return self.hints.draw.get(name, {"normal": [0.0, 1.0]})
 
     def _pairs(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits or values beside their targets, rows flattened over valid steps where each step has an answer."""
+        """Logits or values beside their targets, rows flattened over scored steps where each step has an answer."""
         predicted = outputs["logits" if self.task == "classify" else "values"]
         y = batch["y"]
         if predicted.dim() < 3:
             return predicted, y
         steps = torch.arange(predicted.shape[1], device=predicted.device)
         lengths = batch.get("lengths", torch.tensor([predicted.shape[1]], device=predicted.device))
-        valid = (steps < lengths[:, None]).expand(predicted.shape[:2])
-        return predicted[valid], y[valid]
+        scored = ((steps >= self.unscored) & (steps < lengths[:, None])).expand(predicted.shape[:2])
+        return predicted[scored], y[scored]
 
     def _set(self, name: str, mean: Array, deviation: Array) -> None:
         getattr(self, f"{name}_mean").copy_(torch.as_tensor(mean))

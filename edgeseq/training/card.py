@@ -1,11 +1,13 @@
 """The model card: what the network is, what it was trained on, and how well it does, in Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeseq.data import Dataset, Parts
 from edgeseq.data.dataset import Array
 from edgeseq.recipe import Recipe
+from edgeseq.training.card_settings import compared, searched
+from edgeseq.training.markdown import rounded, table
 
 _MOST_CLASSES = 30
 """Beyond so many classes a confusion table can no longer be read."""
@@ -19,6 +21,9 @@ def card(name: str, recipe: Recipe, parts: Parts, metrics: Mapping[str, Any], co
         f"## Split\n\n{_split(recipe, parts, metrics)}",
         f"## Figures\n\n{_figures(metrics)}",
     ]
+    for title, text in (("Search", searched(recipe, metrics)), ("Comparison", compared(recipe, metrics))):
+        if text is not None:
+            sections.append(f"## {title}\n\n{text}")
     if confusion is not None and parts.test.labels is not None:
         sections.append(f"## Classes of the test part\n\n{_classes(parts.test.labels, confusion)}")
     sections.append(f"## Command\n\n{_command(recipe)}")
@@ -57,21 +62,37 @@ def _data(parts: Parts) -> str:
 def _split(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
     three = (("training", parts.train), ("validation", parts.validation), ("test", parts.test))
     if parts.train.lengths is None:
-        table = _table(("part", "examples"), [(part, len(data)) for part, data in three])
+        sizes = table(("part", "examples"), [(part, len(data)) for part, data in three])
     else:
         rows = [(part, len(d), f"{d.lengths.min()} to {d.lengths.max()}") for part, d in three if d.lengths is not None]
-        table = _table(("part", "sequences", "steps"), rows)
+        sizes = table(("part", "sequences", "steps"), rows)
     how = _how(recipe, metrics) + "The test part decided nothing in this training; it gives the figures below."
-    return table + "\n\n" + how
+    return sizes + "\n\n" + how
 
 
 def _how(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
-    if "solved" in metrics:
-        chosen = ", ".join(f"{name} {value:.4g}" for name, value in metrics["solved"].items())
-        return (
-            "The readout was solved for in closed form, on the training part for the validation figures, and then on "
-            f"the training and validation parts together ({chosen}). "
+    how, told = (_solved(metrics), "penalties") if "solved" in metrics else (_fitted(recipe, metrics), "epochs")
+    if recipe.train.repeats > 1:
+        how += (
+            f"{recipe.train.repeats} networks were trained so, from different seeds; the one kept, of seed "
+            f"{metrics['seed']}, had the lowest validation loss, and what is said here of {told} is its. "
         )
+    return how
+
+
+def _solved(metrics: Mapping[str, Any]) -> str:
+    chosen = ", ".join(f"{name} {_short(value)}" for name, value in metrics["solved"].items())
+    return (
+        "The readout was solved for in closed form, on the training part for the validation figures, and then on "
+        f"the training and validation parts together ({chosen}). "
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _fitted(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     search = metrics["search"]
     how = (
         f"Training ran for {search['ran']} of at most {recipe.train.epochs} epochs (patience "
@@ -82,22 +103,30 @@ def _how(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
             f"A fresh network was then trained for {metrics['epochs']} epochs on the training and validation "
             "parts together, with nothing left to choose; it is the one kept. "
         )
-    if recipe.train.repeats > 1:
-        how += (
-            f"{recipe.train.repeats} networks were trained so, from different seeds; the one kept, of seed "
-            f"{metrics['seed']}, had the lowest validation loss, and what is said here of epochs is its. "
-        )
     return how
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
     names = list(metrics["test"])
-    rows = [(part, *(f"{metrics[part][name]:.4f}" for name in names)) for part in ("validation", "test")]
-    text = _table(("part", *names), rows) + "\n\nThe validation figures are of the network before any refit."
+    rows = [(part, *(rounded(metrics[part][name]) for name in names)) for part in ("validation", "test")]
+    note = "The validation figures are of the network before any refit."
     if "repeats" not in metrics:
-        return text
-    each = [(run["seed"], *(f"{run['test'][name]:.4f}" for name in names)) for run in metrics["repeats"]]
-    return f"{text} All are means over the seeds. On the test part, seed by seed:\n\n" + _table(("seed", *names), each)
+        return f"{table(('part', *names), rows)}\n\n{note}"
+    each = [(run["seed"], *(rounded(run["test"][name]) for name in names)) for run in metrics["repeats"]]
+    return (
+        f"{table(('part', *names), [*rows, *_spread(metrics, names)])}\n\n{note} All are means over the seeds; the "
+        "deviation is the sample standard deviation, the standard error that of the mean. On the test part, seed by "
+        f"seed:\n\n{table(('seed', *names), each)}"
+    )
+
+
+def _spread(metrics: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Two rows: the deviation over the seeds, and the standard error of their mean."""
+    deviation, seeds = metrics["deviation"]["test"], len(metrics["repeats"])
+    return [
+        ("test, deviation", *(rounded(deviation[name]) for name in names)),
+        ("test, standard error", *(rounded(deviation[name] / seeds**0.5) for name in names)),
+    ]
 
 
 def _classes(labels: Sequence[str], confusion: Array) -> str:
@@ -105,13 +134,8 @@ def _classes(labels: Sequence[str], confusion: Array) -> str:
     if len(labels) > _MOST_CLASSES:
         return f"{len(labels)} classes; {right.sum()} of {total.sum()} right."
     rows = [(label, *confusion[i], f"{right[i] / total[i]:.3f}" if total[i] else "-") for i, label in enumerate(labels)]
-    return "True class by row, predicted class by column.\n\n" + _table(("", *labels, "recall"), rows)
+    return "True class by row, predicted class by column.\n\n" + table(("", *labels, "recall"), rows)
 
 
 def _command(recipe: Recipe) -> str:
     return f"In this folder, with seed {recipe.train.seed}:\n\n    edgeseq train recipe.toml -o ."
-
-
-def _table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,7 +1,6 @@
 """The folder a training leaves behind: checkpoint, recipe, sample, figures and card."""
 
 import io
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from edgeseq_runtime.atomic import write_bytes
 from edgeseq import checkpoint
 from edgeseq.data import Dataset, Parts
 from edgeseq.data.dataset import Array
+from edgeseq.json_text import to_text
 from edgeseq.nn import Network
 from edgeseq.recipe import Recipe
 from edgeseq.training.batches import Batches
@@ -40,17 +40,28 @@ def write_folder(folder: Path, recipe: Recipe, outcome: Outcome) -> Path:
     """Write everything, each file atomically; returns the path of the checkpoint, FAMILY.pt."""
     path = folder / f"{recipe.model.family}.pt"
     metrics = {name: value for name, value in outcome.metrics.items() if name != "seconds"}
-    checkpoint.save(path, outcome.network, metrics, _provenance(recipe, outcome.parts, metrics["seed"]))
-    write_bytes(folder / "sample.npz", _sample(outcome.network, outcome.parts.test))
-    text = json.dumps({"version": METRICS_VERSION, **outcome.metrics}, indent=2)
-    write_bytes(folder / "metrics.json", text.encode() + b"\n")
+    files = {"sample.npz": _sample(outcome.network, outcome.parts.test), **_figures(folder, recipe, outcome)}
     if recipe.text is None or recipe.folder.resolve() != folder.resolve():
-        write_bytes(folder / "recipe.toml", _recipe_text(recipe, folder).encode())
-    write_bytes(
-        folder / "card.md",
-        card(folder.name, recipe, outcome.parts, outcome.metrics, outcome.confusion).encode(),
-    )
+        files["recipe.toml"] = _recipe_text(recipe, folder).encode()
+    checkpoint.save(path, outcome.network, metrics, _provenance(recipe, outcome.parts, metrics["seed"]))
+    _write(folder, files)
     return path
+
+
+def write_figures(folder: Path, recipe: Recipe, outcome: Outcome) -> None:
+    """Write metrics.json and card.md alone: the network is there already, and more is known of it."""
+    _write(folder, _figures(folder, recipe, outcome))
+
+
+def _figures(folder: Path, recipe: Recipe, outcome: Outcome) -> dict[str, bytes]:
+    text = to_text({"version": METRICS_VERSION, **outcome.metrics}, indent=2)
+    told = card(folder.name, recipe, outcome.parts, outcome.metrics, outcome.confusion)
+    return {"metrics.json": text.encode() + b"\n", "card.md": told.encode()}
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        write_bytes(folder / name, content)
 
 
 def _provenance(recipe: Recipe, parts: Parts, seed: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ def parts_for(table: ModelTable, parts: Parts) -> Parts:
     """The data as the family sees it: without a time axis for one whose input is a single array.
 
     Raises:
-        UsageError: sequences of unequal length for such a family, no time axis where one is needed, or what else the
-            family cannot learn from.
+        UsageError: sequences of unequal length for such a family, no time axis where one is needed, one class only,
+            or what else the family cannot learn from.
     """
     network = entry(table.family).network
     if network.timeless:
@@ -30,6 +30,8 @@ def parts_for(table: ModelTable, parts: Parts) -> Parts:
             f"the family '{table.family}' takes sequences, but x has shape {x.shape}; (examples, time, features) is "
             f"expected{hint}"
         )
+    if parts.train.task == "classify" and parts.train.labels is not None and len(parts.train.labels) < 2:
+        raise UsageError("the data holds one class only, but at least two are needed")
     for part in (parts.train, parts.validation, parts.test):
         network.sizes(part)  # refuses what the family cannot learn from, in whichever part it lies
     return parts
@@ -51,6 +53,7 @@ def network_for(table: ModelTable, data: Dataset, seed: int) -> Network:
         _check_head(settings["head"], data)
     torch.manual_seed(seed)
     network = build(table.family, settings, hints_for(data))
+    network.initialise()
     _check_inputs(network, data)
     network.standardise(data)
     return network
@@ -69,7 +72,8 @@ def hints_for(data: Dataset) -> Hints:
     if BASELINE in data.more:
         baseline = data.more[BASELINE][data.valid]
         draw[BASELINE] = {"normal": [_rounded(values) for values in statistics(baseline, 0)]}
-    return Hints(data.labels, draw, typical, data.vocabulary)
+    longest = None if data.lengths is None else int(data.lengths.max())
+    return Hints(data.labels, draw, typical, data.vocabulary, longest)
 
 
 def _rounded(values: Array) -> list[float] | float:

@@ -26,9 +26,13 @@ class Resumed:
 
 
 class ResumeFile:
-    """`.resume-SEED.ckpt` of a folder, for one recipe, data and device; another's state is never resumed."""
+    """`.resume-SEED.ckpt` of a folder, for one recipe, data and device; another's state is never resumed.
 
-    def __init__(self, folder: Path, recipe: Recipe, data_sha256: str, device: str) -> None:
+    kept: whether there is to be such a file at all.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, data_sha256: str, device: str, kept: bool = True) -> None:
+        self._kept = kept
         self.path = folder / f".resume-{recipe.train.seed}.ckpt"
         # the export and expect tables say nothing of training
         decisive = [asdict(recipe.model), asdict(recipe.data), asdict(recipe.train), data_sha256, device]
@@ -49,8 +53,9 @@ class ResumeFile:
 
     def keep(self, trainer: lightning.Trainer) -> None:
         """Write the trainer's state, atomically; `mark` must have been put into it by a callback."""
-        with replacing(self.path) as temporary:
-            trainer.save_checkpoint(temporary)
+        if self._kept:
+            with replacing(self.path) as temporary:
+                trainer.save_checkpoint(temporary)
 
     def mark(self, phase: str, epochs: int, notes: Mapping[str, Any]) -> dict[str, Any]:
         """What `find` looks for in a state, as an entry of its dict."""

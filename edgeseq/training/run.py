@@ -1,26 +1,30 @@
-"""A whole training: data, search for the number of epochs, refit, test, and the folder with the results."""
+"""A whole training: data, search of settings, one or several seeds, comparisons, and the folder with the results."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from edgeseq_runtime.atomic import check_writable
-from edgeseq_runtime.errors import UsageError
 
 from edgeseq.data import Parts, open_data
-from edgeseq.nn import ClosedForm, Network
+from edgeseq.nn import Network
 from edgeseq.recipe import Recipe
-from edgeseq.training.evaluate import confusion, evaluate
-from edgeseq.training.figures import check_expectations, check_measured, shortfalls
-from edgeseq.training.fitting import Fit, choose_device, fit
-from edgeseq.training.folder import Outcome, write_folder
-from edgeseq.training.network import network_for, parts_for
+from edgeseq.training.compare import compare
+from edgeseq.training.evaluate import confusion
+from edgeseq.training.figures import check_expectations, shortfalls
+from edgeseq.training.fitting import choose_device
+from edgeseq.training.folder import Outcome, write_figures, write_folder
+from edgeseq.training.network import parts_for
 from edgeseq.training.resume import ResumeFile
+from edgeseq.training.seeds import deviations, means, seeded
+from edgeseq.training.settings import check_settings
+from edgeseq.training.single import Run
 
-SEARCH, REFIT = "training", "refit"
+if TYPE_CHECKING:
+    from edgeseq.training.tune import Search
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class TrainResult:
     """What a training came to.
 
     metrics: {"test": {...}, "validation": {...}, "epochs": n, ...}, as in metrics.json.
-    shortfalls: what the recipe expects and the test part did not show, in words.
-    resumed_epochs: how many epochs an interrupted run had already done; None where there was none.
+    seconds: of the training itself, its data included. shortfalls: what the recipe expects and the test part did not
+    show, in words. resumed_epochs: how many epochs an interrupted run had already done; None where there was none.
+    search: of the settings, where one was asked for. compare_seconds: of the recipe's comparisons, where it has some.
     """
 
     metrics: Mapping[str, Any]
@@ -37,6 +42,8 @@ class TrainResult:
     seconds: float
     shortfalls: tuple[str, ...]
     resumed_epochs: int | None = None
+    search: "Search | None" = None
+    compare_seconds: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -44,7 +51,26 @@ class TrainResult:
         return not self.shortfalls
 
 
-def train(recipe: Recipe, output_dir: str | Path, *, device: str = "auto", progress: bool = False) -> TrainResult:
+@dataclass(frozen=True)
+class _Job:
+    """What is trained, on what, where the results go, and where it is trained."""
+
+    recipe: Recipe
+    parts: Parts
+    folder: Path
+    device: str
+    progress: bool
+
+
+def train(
+    recipe: Recipe,
+    output_dir: str | Path,
+    *,
+    device: str = "auto",
+    progress: bool = False,
+    tune: int | None = None,
+    comparisons: bool = True,
+) -> TrainResult:
     """Train what the recipe says and write STEM.pt, recipe.toml, sample.npz, metrics.json and card.md.
 
     A run that was killed goes on where it stopped when it is started again with the same recipe. The same
@@ -53,49 +79,61 @@ def train(recipe: Recipe, output_dir: str | Path, *, device: str = "auto", progr
     Args:
         output_dir: made where it is missing. device: auto, cpu or cuda.
         progress: draw a bar on standard error.
+        tune: search the recipe's ranges with so many trials first (edgeseq.training.tune), and train with the best
+        settings. comparisons: train what the recipe's table `compare` says, too.
 
     Raises:
         UsageError: the recipe does not fit its data. FileError: a file cannot be read or written.
         MissingError: a device or a package is not there.
     """
     started = time.monotonic()
-    folder = Path(output_dir)
-    device = choose_device(device)
+    folder, device = Path(output_dir), choose_device(device)
     parts = parts_for(recipe.model, open_data(recipe.data, recipe.folder))
     check_expectations(recipe.expect, parts.train)
-    _check_train_table(recipe, parts)
+    recipe = check_settings(recipe, parts.train)
     check_writable(folder / "metrics.json")
+    job = _Job(recipe, parts, folder, device, progress)
+    with torch.random.fork_rng():  # the caller's random numbers are none of our business
+        if tune is None:
+            return _train(job, None, comparisons, started)
+        found = _searched(job, tune)
+        best = replace(job, recipe=recipe.with_settings(found.settings))
+        return _train(best, found, comparisons, started + found.seconds)
+
+
+def _searched(job: _Job, count: int) -> "Search":
+    from edgeseq.training.tune import search  # its package is an extra of its own
+
+    return search(job.recipe, job.parts, job.folder, count, job.device, job.progress)
+
+
+def _train(job: _Job, search: "Search | None", comparisons: bool, started: float) -> TrainResult:
+    """Train with every seed, write the folder, then compare; states to resume from go when all is there."""
+    recipe, parts = job.recipe, job.parts
     runs = [
-        _Run(one, parts, device, progress, ResumeFile(folder, one, parts.about.sha256, device))
-        for one in _seeds(recipe)
+        Run(one, parts, job.device, job.progress, ResumeFile(job.folder, one, parts.about.sha256, job.device))
+        for one in seeded(recipe)
     ]
     resumed = [state.epochs for run in runs if (state := run.file.find()) is not None]
-    with torch.random.fork_rng():  # the caller's random numbers are none of our business
-        network, found = _best_of(runs)
-    metrics = {**found, **_about(network, parts), "seconds": round(time.monotonic() - started, 1)}
-    missed = shortfalls(recipe.expect, metrics["test"])
-    path = write_folder(folder, recipe, Outcome(network, parts, metrics, confusion(network, parts.test)))
+    network, found = _best_of(runs)
+    trained = time.monotonic()
+    metrics = {**found, **_about(network, parts), "seconds": round(trained - started, 1)}
+    if search is not None:
+        metrics["tune"] = search.summary()
+    outcome = Outcome(network, parts, metrics, confusion(network, parts.test))
+    path = write_folder(job.folder, recipe, outcome)
+    took = None
+    if comparisons and recipe.compare.settings:
+        metrics["compare"] = compare(recipe, network, metrics, parts, job.device, job.progress)
+        write_figures(job.folder, recipe, outcome)
+        took = time.monotonic() - trained
     for run in runs:
         run.file.remove()
-    return TrainResult(metrics, path, metrics["seconds"], missed, sum(resumed) if resumed else None)
+    missed, epochs = shortfalls(recipe.expect, metrics["test"]), sum(resumed) if resumed else None
+    return TrainResult(metrics, path, metrics["seconds"], missed, epochs, search, took)
 
 
-def _check_train_table(recipe: Recipe, parts: Parts) -> None:
-    """Raise UsageError for keys of the table `train` that mean nothing for this data."""
-    table, data = recipe.train, parts.train
-    if table.truncate is not None and not data.stepwise:
-        raise UsageError("'truncate' is for data with an answer for every step; this has one for each example")
-    if table.shift and (data.lengths is not None or data.x.ndim < 3):
-        raise UsageError(f"'shift' moves images, but x has shape {data.x.shape}; leave it out")
-
-
-def _seeds(recipe: Recipe) -> list[Recipe]:
-    """The recipe once for each of its seeds."""
-    first = recipe.train.seed
-    return [replace(recipe, train=replace(recipe.train, seed=first + i)) for i in range(recipe.train.repeats)]
-
-
-def _best_of(runs: "Sequence[_Run]") -> tuple[Network, dict[str, Any]]:
+def _best_of(runs: Sequence[Run]) -> tuple[Network, dict[str, Any]]:
     """Train with each seed; the network of the lowest validation loss, and its figures, or means of several seeds'."""
     done = [run.train() for run in runs]
     kept, (network, found) = min(enumerate(done), key=lambda one: one[1][1]["validation"]["loss"])
@@ -103,13 +141,10 @@ def _best_of(runs: "Sequence[_Run]") -> tuple[Network, dict[str, Any]]:
     found = {**found, "seed": seeds[kept]}
     if len(runs) == 1:
         return network, found
-    figures = {part: _means([each[part] for _, each in done]) for part in ("test", "validation")}
+    figures = {part: means([each[part] for _, each in done]) for part in ("test", "validation")}
+    spread = {"test": deviations([each["test"] for _, each in done])}
     repeats = [{"seed": seed, **each} for seed, (_, each) in zip(seeds, done, strict=True)]
-    return network, {**found, **figures, "repeats": repeats}
-
-
-def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(each[name] for each in figures) / len(figures) for name in figures[0]}
+    return network, {**found, **figures, "deviation": spread, "repeats": repeats}
 
 
 def _about(network: Network, parts: Parts) -> dict[str, Any]:
@@ -118,63 +153,4 @@ def _about(network: Network, parts: Parts) -> dict[str, Any]:
     counts = {"training": len(data), "validation": len(parts.validation), "test": len(parts.test)}
     outputs = len(data.labels) if data.labels is not None else data.y.shape[-1]
     about = {"task": data.task, "outputs": outputs, "stepwise": data.stepwise, **counts}
-    return {"data": about, "parameters": sum(p.numel() for p in network.parameters())}
-
-
-def _solved(network: Any, parts: Parts) -> tuple[Network, dict[str, Any]]:
-    """A readout solved for on the training part, and once more on all but the test part."""
-    network.solve(parts.train)
-    found = {"validation": evaluate(network.eval(), parts.validation)}
-    chosen = network.solve(parts.train.join(parts.validation))
-    return network.eval(), {**found, "solved": dict(chosen)}
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One training with one seed. file: the state it resumes from, kept until the whole training is done."""
-
-    recipe: Recipe
-    parts: Parts
-    device: str
-    progress: bool
-    file: ResumeFile
-
-    def train(self) -> tuple[Network, dict[str, Any]]:
-        """By gradient, with a refit where the recipe asks for it, or in closed form; the network and its figures."""
-        network = network_for(self.recipe.model, self.parts.train, self.recipe.train.seed)
-        check_measured(self.recipe.expect, network, self.parts.validation)
-        if self.recipe.train.truncate is not None and not network.carries:
-            raise UsageError("'truncate' carries states from piece to piece, but this network has none to carry on")
-        if isinstance(network, ClosedForm):
-            network, found = _solved(network, self.parts)
-        else:
-            network, found = self._search(network)
-            if self.recipe.train.refit:
-                network = self._refit(found)
-        return network, {"test": evaluate(network, self.parts.test), **found}
-
-    def _search(self, network: Network) -> tuple[Network, dict[str, Any]]:
-        """Train until the validation loss no longer falls; the network, and what was found."""
-        resumed = self.file.find()
-        if resumed is not None and resumed.phase == REFIT:
-            return network, dict(resumed.notes)
-        train, validation = self.parts.train, self.parts.validation
-        plan = Fit(SEARCH, self.recipe.train, train, validation, self.device, self.progress)
-        fitted = fit(plan, network, self.file, {}, resume=resumed is not None)
-        found = {
-            "validation": evaluate(network, validation),
-            "search": {"ran": fitted.ran, "best": fitted.best},
-        }
-        # a run that was not stopped early has earned its whole schedule: where its best epoch lay is chance
-        refit_epochs = fitted.best if fitted.early else fitted.ran
-        return network, {**found, "epochs": refit_epochs if self.recipe.train.refit else fitted.best}
-
-    def _refit(self, found: Mapping[str, Any]) -> Network:
-        """Train once more, on training and validation part together, for the epochs that the search found."""
-        together = self.parts.train.join(self.parts.validation)
-        network = network_for(self.recipe.model, together, self.recipe.train.seed)
-        table = replace(self.recipe.train, epochs=found["epochs"])
-        resumed = self.file.find()
-        plan = Fit(REFIT, table, together, None, self.device, self.progress)
-        fit(plan, network, self.file, found, resume=resumed is not None and resumed.phase == REFIT)
-        return network
+    return {"data": about, "parameters": network.weight_count}

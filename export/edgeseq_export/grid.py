@@ -96,7 +96,7 @@ def _within(case: Case, signature: Signature) -> bool:
 
 def longer(typical: int) -> int:
     """A time well beyond the typical one: an axis that was frozen shows there."""
-    return max(3 * typical, 50)
+    return max(min(3 * typical, typical + 200), 50)
 
 
 def _chunked(signature: Signature, typical: int) -> list[Case]:

@@ -14,7 +14,7 @@ from edgeseq_runtime.signature import BATCH, TIME, Limit, check_signature
 from edgeseq_export import manifest
 from edgeseq_export.grid import Case
 from edgeseq_export.ops.recurrence import recording
-from edgeseq_export.passes import Anonymous, LearnedStates, Scan, Unroll, Values
+from edgeseq_export.passes import Anonymous, LearnedStates, Scan, Shared, Unroll, Values
 from edgeseq_export.passes.placeholders import body_name, placeholders
 from edgeseq_export.source import Progress, Source, silent
 from edgeseq_export.swap import exchanged
@@ -32,7 +32,7 @@ def export(
     source: Source,
     path: str | os.PathLike[str],
     *,
-    form: str = "native",
+    form: str | None = None,
     steps: int | None = None,
     opset: int = DEFAULT_OPSET,
     verify: bool = True,
@@ -42,8 +42,8 @@ def export(
 
     Args:
         path: the file; it appears only when the proof passed, an older one stays until then.
-        form: how recurrences are written, one of FORMS.
-        steps: of the unroll form: how many copies of the step; the typical length where it is None.
+        form: how recurrences are written, one of FORMS; the source's own where it is None.
+        steps: of the unroll form: how many copies of the step; the source's, else the typical length where it is None.
         opset: the ONNX opset.
         verify: run the proof. Without it the file is only opened once by the runtime.
         progress: told after each step.
@@ -72,12 +72,13 @@ def export(
 def convert(
     source: Source,
     *,
-    form: str = "native",
+    form: str | None = None,
     steps: int | None = None,
     opset: int = DEFAULT_OPSET,
     proven: bool = False,
 ) -> bytes:
     """The finished file's bytes. proven: whether they will be, before anybody sees them. Raises ExportError."""
+    form = source.form if form is None else form
     fixed = _fixed_axes(source, form, steps)
     check_source(source)
     model = _model(source, form, fixed, opset)
@@ -94,7 +95,8 @@ def _model(source: Source, form: str, fixed: Mapping[str, int], opset: int) -> i
     names = dict.fromkeys(map(body_name, placeholders(model.graph)))
     graphs = {name: trace_step(bodies.by_name[name], opset) for name in names}
     rewrite = Unroll(graphs) if form == "unroll" else Scan(graphs)
-    return rewrite(model).model
+    model = rewrite(model).model
+    return Shared()(model).model
 
 
 def _fixed_axes(source: Source, form: str, steps: int | None) -> Mapping[str, int]:
@@ -109,7 +111,7 @@ def _fixed_axes(source: Source, form: str, steps: int | None) -> Mapping[str, in
         if steps is not None:
             raise ExportError(f"steps are of the unroll form; '{form}' takes sequences of any length")
         return {}
-    signature = source.signature
+    signature, steps = source.signature, source.steps if steps is None else steps
     axes = [name for name in signature.symbols if name != BATCH]
     fixed = {name: signature.typical.get(name, 20) for name in axes}
     if steps is not None:

@@ -26,6 +26,7 @@ class Source:
     values: named scalars the module also takes, as tensors without axes, with their defaults; they can be set when the
         file is loaded.
     name: what to call it in messages. labels, vocabulary, family, task, provenance: for the contract.
+    form, steps: how its recurrences are written where nobody says; of the unroll form, how many copies.
     """
 
     module: nn.Module
@@ -38,3 +39,5 @@ class Source:
     initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     values: Mapping[str, float | int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    form: str = "native"
+    steps: int | None = None

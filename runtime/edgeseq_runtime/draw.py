@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq_runtime.errors import ContractError
-from edgeseq_runtime.signature import TIME, Signature, StatePair, Tensor
+from edgeseq_runtime.signature import TIME, Limit, Signature, StatePair, Tensor
 
 Array = NDArray[Any]
 
@@ -17,11 +17,12 @@ Array = NDArray[Any]
 def draw_inputs(signature: Signature, sizes: Mapping[str, int], seed: int, ragged: bool = False) -> dict[str, Array]:
     """Random values for every input, states left out.
 
-    sizes: the size of each named axis. ragged: lengths drawn from 1 to time, one of several rows kept
-    whole; otherwise all are `time`.
+    sizes: the size of each named axis. ragged: lengths drawn from the least that is taken to time, one of several rows
+    kept whole; otherwise all are `time`.
     """
     rng = np.random.default_rng(seed)
-    return {t.name: _lengths(t, sizes, rng, ragged) if t.of else draw(t, sizes, rng) for t in signature.inputs}
+    least = signature.limits.get(TIME, Limit()).min if ragged else None
+    return {t.name: _lengths(t, sizes, rng, least) if t.of else draw(t, sizes, rng) for t in signature.inputs}
 
 
 def draw_states(signature: Signature, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
@@ -65,11 +66,12 @@ def _state(state: StatePair, sizes: Mapping[str, int], rng: "np.random.Generator
     return (0.5 * rng.standard_normal(shape)).astype(state.dtype)
 
 
-def _lengths(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator", ragged: bool) -> Array:
+def _lengths(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator", least: int | None) -> Array:
+    """least: the shortest to draw; None: all are whole."""
     shape, time = tensor.shape(sizes), sizes[TIME]
     lengths = np.full(shape, time, tensor.dtype)
-    if ragged:
-        lengths = rng.integers(1, time + 1, shape).astype(tensor.dtype)
+    if least is not None:
+        lengths = rng.integers(min(least, time), time + 1, shape).astype(tensor.dtype)
         if lengths.size > 1:
             lengths.flat[rng.integers(lengths.size)] = time
     return lengths

@@ -148,11 +148,11 @@ class Feed:
 
     def _check_lengths(self, tensor: Tensor, value: ArrayLike, sizes: dict[str, int]) -> Array:
         lengths = self.array(tensor, value, sizes)
-        time = sizes[TIME]
-        if lengths.size and (lengths.min() < 1 or lengths.max() > time):
-            row = int(np.flatnonzero((lengths < 1) | (lengths > time))[0])
+        time, least = sizes[TIME], self._signature.limits.get(TIME, _AT_LEAST_ONE).min
+        if lengths.size and (lengths.min() < least or lengths.max() > time):
+            row = int(np.flatnonzero((lengths < least) | (lengths > time))[0])
             raise InputError(
-                f"'{tensor.name}' has {lengths[row]} in row {row}, but a length is at least 1 and at most the "
+                f"'{tensor.name}' has {lengths[row]} in row {row}, but a length is at least {least} and at most the "
                 f"{time} steps of '{tensor.of}'"
             )
         return lengths

@@ -141,7 +141,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, make: Any) -> N
         (_archive(torch.zeros(3), zipped=True), FileError, "a Tensor"),
         (_archive(torch.nn.Linear(2, 2), zipped=True), UnsafeFileError, "torch.nn.modules.linear.Linear"),
         (content_of(small(), format=2), FileError, "format 2, but this edgeseq reads up to 1: upgrade"),
-        (content_of(small(), family="esn"), FileError, "family 'esn' is not known"),
+        (content_of(small(), family="fuzzy"), FileError, "family 'fuzzy' is not known"),
         (content_of(small(), config={"hidden": 3}), FileError, "'hidden'"),
         (content_of(small(), state=3), FileError, "a int as its 'state'"),
         (

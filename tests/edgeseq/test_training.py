@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 import torch
 from edgeseq_runtime.errors import FileError, MissingError, UsageError
+from typer.testing import CliRunner
 
 from edgeseq import checkpoint, recipe
+from edgeseq.cli.app import app
+from edgeseq.cli.train import _figures
 from edgeseq.data import Dataset
 from edgeseq.opening import open_source
 from edgeseq.recipe import Recipe
-from edgeseq.training import TrainResult, train
+from edgeseq.training import TrainResult, card_settings, train
 from edgeseq.training.batches import Batches
+from edgeseq.training.figures import shortfalls
 from edgeseq.training.resume import ResumeFile
 
 NAME = ".resume-0.ckpt"
@@ -318,9 +322,188 @@ def test_repeats_are_means_and_keep_the_best_on_validation(tmp_path: Path) -> No
     for part in ("test", "validation"):
         for name, mean in result.metrics[part].items():
             assert mean == pytest.approx(np.mean([run[part][name] for run in seeds]))
+    for name, deviation in result.metrics["deviation"]["test"].items():
+        assert deviation == pytest.approx(np.std([run["test"][name] for run in seeds], ddof=1))
     best = min(seeds, key=lambda run: run["validation"]["loss"])["seed"]
     alone = written(tmp_path / "alone", *overrides[:2], f"train.seed={best}")
     assert same(weights(result), weights(train(alone, tmp_path / "one", device="cpu")))
     card = (tmp_path / "out" / "card.md").read_text()
     assert "3 networks were trained" in card
+    loss = result.metrics["deviation"]["test"]["loss"]
+    assert f"| test, deviation | {loss:.4f} |" in card
+    assert f"| test, standard error | {loss / 3**0.5:.4f} |" in card
     assert all(f"| {run['seed']} | " in card for run in seeds)
+
+
+COMPARED = """
+model = { family = "elm", hidden_size = 9, activation = "tanh" }
+data = { path = "mine.npz" }
+"""
+
+
+def flat(folder: Path, settings: str, *overrides: str) -> Recipe:
+    """A recipe of the fastest family there is, with comparisons."""
+    (folder / "recipe.toml").write_text(COMPARED + f"compare = {{ {settings} }}")
+    np.savez(folder / "mine.npz", x=X[:, 0], y=SHIFT)
+    return recipe.load(folder, overrides)
+
+
+def compared(folder: Path, settings: str, *overrides: str) -> TrainResult:
+    return train(flat(folder, settings, *overrides), folder / "out", device="cpu")
+
+
+def test_comparisons_are_what_training_with_those_settings_shows(tmp_path: Path) -> None:
+    asked = 'activation = ["tanh", "relu"], penalty = [1.0, -1.0]'
+    result = compared(tmp_path, asked, "train.repeats=2", "model.penalty=1.0")
+    rows = result.metrics["compare"]
+    assert [tuple(row["settings"].values()) for row in rows] == [
+        *(("tanh", 1.0), ("tanh", -1.0)),
+        *(("relu", 1.0), ("relu", -1.0)),
+    ]
+    own, refused, other, _ = rows
+    assert own == {
+        "settings": {"activation": "tanh", "penalty": 1.0},
+        "own": True,
+        **{name: result.metrics[name] for name in ("test", "deviation")},
+    }
+    assert refused["refused"] == "penalty is -1.0, but it must be more than 0"
+    alone = recipe.load(tmp_path, ["train.repeats=2", "model.penalty=1.0", "model.activation=relu"])
+    trained = train(alone, tmp_path / "alone", device="cpu", comparisons=False).metrics
+    assert (other["test"], other["deviation"]) == (trained["test"], trained["deviation"])
+    assert other["test"] != own["test"]
+    assert "compare" not in trained
+    assert result.compare_seconds is not None
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "Nothing was chosen by this table" in card
+    mean, spread = own["test"]["accuracy"], own["deviation"]["test"]["accuracy"]
+    assert "|  | penalty 1.0 | penalty -1.0 |" in card
+    assert f"| activation tanh | **{mean:.4f} ± {spread:.4f}** | – |" in card
+    assert "– activation tanh, penalty -1.0; activation relu, penalty -1.0: penalty is -1.0, but" in card
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["compare"] == rows
+
+
+@pytest.mark.parametrize(
+    ("settings", "overrides", "lines"),
+    [
+        ("hidden_size = [9, 5]", [], ["| hidden_size | loss | accuracy |", "Bold: the recipe's own settings."]),
+        ("hidden_size = [4, 5]", [], ["The recipe's own settings are not among them: loss "]),
+        (
+            "hidden_size = [4], scale = [0.1], standardise = [true]",
+            [],
+            ["| hidden_size | scale | standardise | loss | accuracy |", "| 4 | 0.1 | True | "],
+        ),
+        ("hidden_size = [4, 5], scale = [1.0]", ["expect.test_accuracy=0"], ["the accuracy of the test part."]),
+    ],
+)
+def test_the_card_shows_comparisons(tmp_path: Path, settings: str, overrides: list[str], lines: list[str]) -> None:
+    compared(tmp_path, settings, *overrides)
+    card = (tmp_path / "out" / "card.md").read_text()
+    for line in lines:
+        assert line in card
+    assert recipe.load(tmp_path / "out").compare == recipe.load(tmp_path).compare
+
+
+def test_a_search_comes_before_the_comparisons(tmp_path: Path) -> None:
+    asked = flat(tmp_path, "hidden_size = [3, 4]", "tune.scale=[0.1, 2.0]")
+    result = train(asked, tmp_path / "out", device="cpu", tune=4)
+    assert result.search is not None
+    for row in result.metrics["compare"]:
+        settings = {**result.search.settings, **row["settings"]}
+        alone = train(asked.with_settings(settings), tmp_path / "alone", device="cpu", comparisons=False)
+        assert alone.metrics["test"] == row["test"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([], ["## Search", "This training searched nothing.", "| hidden_size | 4 to 9 |"]),
+        (["model.penalty=1.0", "train.repeats=2"], ["2 networks were trained so", "said here of penalties is its"]),
+    ],
+)
+def test_a_card_of_a_readout_in_closed_form(tmp_path: Path, overrides: list[str], told: list[str]) -> None:
+    compared(tmp_path, "", "tune.hidden_size=[4, 9]", *overrides)
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert all(words in card for words in told)
+    assert "## Comparison" not in card
+
+
+def test_an_error_in_a_comparison_loses_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> list[Any]:
+        raise FloatingPointError
+
+    monkeypatch.setattr("edgeseq.training.run.compare", broken)
+    with pytest.raises(FloatingPointError):
+        compared(tmp_path, "hidden_size = [4, 5]")
+    folder = tmp_path / "out"
+    assert {path.name for path in folder.iterdir()} == {"elm.pt", *(FILES - {"lstm.pt"})}
+    assert "compare" not in json.loads((folder / "metrics.json").read_text())
+    assert "## Comparison" not in (folder / "card.md").read_text()
+
+
+def test_an_error_in_the_card_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> str:
+        raise KeyError
+
+    monkeypatch.setattr("edgeseq.training.folder.card", broken)
+    with pytest.raises(KeyError):
+        compared(tmp_path, "")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(("family", "told"), [("elm", False), ("lstm", True)])
+def test_an_interrupted_command_says_whether_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, told: bool
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    written(tmp_path, text=TEXT if family == "lstm" else COMPARED)
+    monkeypatch.setattr("edgeseq.training.train", stop)
+    result = CliRunner().invoke(app, ["train", str(tmp_path), "-o", str(tmp_path / "out")])
+    assert ("goes on where this one stopped" in result.output) == told
+
+
+def test_figures_that_are_no_numbers_keep_metrics_json_and_its_list_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeseq.training.single.evaluate", lambda *_: {"loss": float("inf"), "accuracy": 0.5})
+    result = compared(tmp_path, "", "train.repeats=2")
+    text = (tmp_path / "out" / "metrics.json").read_text()
+    told = json.loads(text, parse_constant=pytest.fail)
+    assert (told["test"], told["deviation"]["test"]) == (
+        {"loss": None, "accuracy": 0.5},
+        {"loss": None, "accuracy": 0.0},
+    )
+    assert result.metrics["test"]["loss"] == float("inf")
+    assert _figures(told)[:2] == [("test", "loss", pytest.approx(float("nan"), nan_ok=True)), ("test", "accuracy", 0.5)]
+
+
+def test_a_figure_that_is_no_number_is_not_what_a_recipe_expects() -> None:
+    expect = recipe.ExpectTable(test_accuracy=0.1, test_mae=1.0)
+    assert not shortfalls(expect, {"accuracy": 0.1, "mae": 1.0})
+    assert len(shortfalls(expect, {"accuracy": float("nan"), "mae": float("nan")})) == 2
+
+
+def test_the_longest_sequence_tells_whether_anything_is_scored(tmp_path: Path) -> None:
+    text = 'model = { family = "esn", units = 5, density = 1.0, transient = 7 }\ndata = { path = "mine.npz" }'
+    values = {"x": X.astype(np.float32), "y": X[..., :1].astype(np.float32)}
+    train(written(tmp_path, text=text, **values), tmp_path / "out", device="cpu")
+    short = written(tmp_path, "model.transient=8", text=text, **values)
+    with pytest.raises(UsageError, match=r"first 8 steps .* left out \(transient\), but the longest has 8"):
+        train(short, tmp_path / "out", device="cpu")
+
+
+def test_one_class_only_is_refused(tmp_path: Path) -> None:
+    for labels in ({}, {"labels": np.array(["a"])}):
+        with pytest.raises(UsageError, match="the data holds one class only, but at least two are needed"):
+            train(written(tmp_path, y=np.zeros(90, int), **labels), tmp_path / "out", device="cpu")
+
+
+def test_a_comparison_without_the_figure_and_what_is_left_to_the_data(tmp_path: Path) -> None:
+    """penalty is chosen on the data, so that the recipe's own may be among those compared."""
+    asked = flat(tmp_path, "penalty = [0.5, 1.0]", "expect.test_accuracy=0.0")
+    row = {"settings": {"penalty": 0.5}, "test": {"loss": 0.25}}
+    told = card_settings.compared(asked, {"test": {"loss": 0.1, "accuracy": 1.0}, "compare": [row]})
+    assert told is not None
+    assert "| 0.5 | 0.2500 | – |" in told
+    assert "own settings are not among them" not in told

@@ -1,7 +1,8 @@
 """Parity of every family in every form: the whole proof, which walks batch × time × ragged × states × chunks itself.
 
 `make test` takes each family natively and, where it repeats steps, unrolled; `make test-full` all forms and settings.
-RNN, LSTM and GRU have tables of their own: test_parity_grid.py and test_forms.py.
+RNN, LSTM and GRU have tables of their own, test_parity_grid.py and test_forms.py, and so have echo state networks,
+test_reservoirs.py.
 """
 
 import onnx
@@ -84,4 +85,4 @@ def test_proof_passes(family, settings, form, tmp_path):
 
 
 def test_every_family_has_a_row():
-    assert {*PLAIN, *STEPPED, "rnn", "lstm", "gru"} == set(FAMILIES)
+    assert {*PLAIN, *STEPPED, "rnn", "lstm", "gru", "esn"} == set(FAMILIES)

@@ -5,6 +5,18 @@ from edgeseq_export.ops.leaky import LeakyLayer
 from edgeseq_export.ops.native import NativeLayer
 from edgeseq_export.ops.recurrence import recur
 from edgeseq_export.ops.recurrent import Cell, RecurrentLayer
+from edgeseq_export.ops.reservoir import ReservoirLayer
+from edgeseq_export.ops.solve import Solve
 from edgeseq_export.ops.stepped import SteppedLayer
 
-__all__ = ["Cell", "Layer", "LeakyLayer", "NativeLayer", "RecurrentLayer", "SteppedLayer", "recur"]
+__all__ = [
+    "Cell",
+    "Layer",
+    "LeakyLayer",
+    "NativeLayer",
+    "RecurrentLayer",
+    "ReservoirLayer",
+    "Solve",
+    "SteppedLayer",
+    "recur",
+]

@@ -1,11 +1,11 @@
 """One recurrent layer as a native ONNX operator (LSTM, GRU, RNN), with its weights in the operator's order."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from edgeseq_export.ops.recurrent import Cell, RecurrentLayer, States
+from edgeseq_export.ops.recurrent import Cell, States
 
 _OPERATOR = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN", "rnn_sigmoid": "RNN"}
 _ACTIVATION = {"rnn_tanh": "Tanh", "rnn_relu": "Relu", "rnn_sigmoid": "Sigmoid"}
@@ -13,8 +13,20 @@ _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}  # torch ifgo -> ONNX iofc; to
 _OPERATOR_VERSION = 14
 
 
+class Weighted(Protocol):
+    """What a NativeLayer is made from: a RecurrentLayer, or another layer that is one recurrence of the operators."""
+
+    cell: Cell
+    hidden_size: int
+    directions: int
+
+    def direction_weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """W_ih, W_hh, b_ih and b_hh, as those of a RecurrentLayer."""
+        ...
+
+
 class NativeLayer(nn.Module):
-    """What stands in a RecurrentLayer's place while a network is traced; same call, same answer, one ONNX node.
+    """What stands in a layer's place while a network is traced; same call, same answer, one ONNX node.
 
     Buffers: W (directions, gates · hidden, features), R (directions, gates · hidden, hidden),
     B (directions, 2 · gates · hidden). They stay initialisers, so that onnxruntime can prepack them.
@@ -24,7 +36,7 @@ class NativeLayer(nn.Module):
     R: Tensor
     B: Tensor
 
-    def __init__(self, layer: RecurrentLayer) -> None:
+    def __init__(self, layer: Weighted) -> None:
         super().__init__()
         self.cell: Cell = layer.cell
         self.hidden_size = layer.hidden_size
