@@ -9,6 +9,9 @@ from edgeseq.recipe import Recipe
 
 Figures = Mapping[str, float]
 
+_ROUNDING = 1e-6
+"""Relative: figures that differ by less are the same, added up in another order."""
+
 
 def seeded(recipe: Recipe, count: int | None = None) -> list[Recipe]:
     """The recipe once for each of its seeds, or for the first `count`."""
@@ -23,5 +26,10 @@ def means(figures: Sequence[Figures]) -> dict[str, float]:
 
 def deviations(figures: Sequence[Figures]) -> dict[str, float]:
     """The sample standard deviation of each figure over at least two seeds; NaN where one is not finite."""
+    return {name: _deviation([each[name] for each in figures]) for name in figures[0]}
+
+
+def _deviation(values: Sequence[float]) -> float:
     with np.errstate(all="ignore"):
-        return {name: float(np.std([each[name] for each in figures], ddof=1)) for name in figures[0]}
+        found = float(np.std(values, ddof=1))
+    return 0.0 if found <= _ROUNDING * max(map(abs, values)) else found
