@@ -1,5 +1,6 @@
 """Small networks, built and exported once a session."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checkpoint.save(folder / f"{name}.pt", network, {"test": {"accuracy": 0.9}}, {"data": "none"})
         export(open_source(folder / f"{name}.pt"), folder / f"{name}.onnx", verify=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def operators() -> Callable[[bytes], set[str]]:
+    """All operators of a file's bytes, those inside loops too."""
+    import onnx
+
+    def found(content: bytes) -> set[str]:
+        graphs, names = [onnx.load_from_string(content).graph], set()
+        while graphs:
+            for node in graphs.pop().node:
+                names.add(node.op_type)
+                graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+        return names
+
+    return found

@@ -23,7 +23,7 @@ from edgeseq.nn import reservoir
 from edgeseq.nn.esn_config import MODEL_SPACES, EsnConfig
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.free_run import FreeRun, StateReader
-from edgeseq.nn.network import Array, Network, last_step
+from edgeseq.nn.network import Array, Network, check_sequences, last_step
 from edgeseq.nn.readout import make_readout
 from edgeseq.nn.representation import ModelSpace, valid_steps
 
@@ -86,8 +86,7 @@ class Esn(Network):
         Raises:
             UsageError: x is anything but sequences of features.
         """
-        if data.tokens or data.lengths is None or data.x.ndim != 3:
-            raise UsageError(f"the family 'esn' takes sequences (n, time, features), but x has shape {data.x.shape}")
+        check_sequences(data, "esn")
         known = {"input_size": data.x.shape[2], "stepwise": data.stepwise, "support_vectors": 0}
         return {**super().sizes(data), **known}
 
@@ -228,7 +227,7 @@ class Esn(Network):
     def _states(
         self, x: Tensor, lengths: Tensor | None, states: Mapping[str, Tensor], noise: float = 0.0
     ) -> tuple[Tensor, list[Tensor]]:
-        """All states (batch, time, width), zero after a row's end, and each layer's last (directions, batch, units)."""
+        """All states (batch, time, width) and each layer's last (directions, batch, units)."""
         y, outputs, after = x.transpose(0, 1), [], []
         for index, layer in enumerate(self.layers):
             state = states.get(f"h{index}")

@@ -207,6 +207,12 @@ def baseline_of(data: Dataset) -> Array:
     return given if data.stepwise or data.lengths is None else given[np.arange(len(data)), data.lengths - 1]
 
 
+def check_sequences(data: Dataset, family: str) -> None:
+    """Raise UsageError where x is anything but sequences of features."""
+    if data.tokens or data.lengths is None or data.x.ndim != 3:
+        raise UsageError(f"the family '{family}' takes sequences (n, time, features), but x has shape {data.x.shape}")
+
+
 def one_answer(data: Dataset) -> None:
     """Raise UsageError where the data has an answer for every step, or transcripts."""
     if data.stepwise or data.task == "transcribe":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgeseq.data import Dataset
 from edgeseq.nn.family import Hints
-from edgeseq.nn.network import BASELINE, Network, check_choice, check_common, check_positive, last_step
+from edgeseq.nn.network import BASELINE, Network, check_choice, check_common, check_positive, check_sequences, last_step
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,7 @@ class Tcn(Network):
         Raises:
             UsageError: x is anything but sequences of features.
         """
-        if data.tokens or data.lengths is None or data.x.ndim != 3:
-            raise UsageError(f"the family 'tcn' takes sequences (n, time, features), but x has shape {data.x.shape}")
+        check_sequences(data, "tcn")
         sizes = {**super().sizes(data), "input_size": data.x.shape[2]}
         return {**sizes, "baseline": BASELINE in data.more}
 

@@ -37,16 +37,6 @@ def make_source(cell="lstm", **config):
     return Source(network, network.signature(), family, network.task, "test", initial=network.initial_values())
 
 
-def operators(content):
-    """All operators of a file, those inside Scan bodies too."""
-    graphs, found = [onnx.load_from_string(content).graph], set()
-    while graphs:
-        for node in graphs.pop().node:
-            found.add(node.op_type)
-            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return found
-
-
 def cases():
     """Every cell in every form and direction; heads, depths and initial states go along in turn."""
     heads, layers, initial = ("last", "step", "mean"), (1, 2), ("zeros", "learned")
@@ -60,7 +50,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("cell", "form", "config"), list(cases()))
-def test_proof_passes(cell, form, config, tmp_path):
+def test_proof_passes(cell, form, config, operators, tmp_path):
     source = make_source(cell, **config)
     steps = 7 if form == "unroll" else None
     assert export(source, tmp_path / "model.onnx", form=form, steps=steps).passed
@@ -209,7 +199,7 @@ def reservoir():
 
 
 @pytest.mark.parametrize(("form", "steps"), [("native", None), ("loop", None), ("unroll", 8)])
-def test_a_step_of_ones_own(reservoir, form, steps, tmp_path):
+def test_a_step_of_ones_own(reservoir, form, steps, operators, tmp_path):
     """recur() in any network: a loop where no operator exists, copies where they are asked for; weights once."""
     assert export(reservoir, tmp_path / "x.onnx", form=form, steps=steps).passed
     model = onnx.load(tmp_path / "x.onnx")

@@ -101,18 +101,8 @@ def source(network, steps=STEPS):
     return Source(network, network.signature(), "esn", network.task, "esn", form=network.recurrence, steps=steps)
 
 
-def operators(content):
-    """All operators of a file, those inside Scan bodies too."""
-    graphs, found = [onnx.load_from_string(content).graph], set()
-    while graphs:
-        for node in graphs.pop().node:
-            found.add(node.op_type)
-            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return found
-
-
 @pytest.mark.parametrize("case", list(parametrised()))
-def test_proof_passes(case, tmp_path):
+def test_proof_passes(case, operators, tmp_path):
     settings = {key: value for key, value in case.items() if key != "form"}
     network = fitted(sequences(ragged=case["ragged"]), penalty=0.1, hidden_sizes=[4], **settings)
     path = tmp_path / "esn.onnx"
@@ -132,7 +122,7 @@ def test_table_crosses_all_factors():
         assert {(str(c[one]), str(c[other])) for c in chosen} == wanted
 
 
-def test_default_form_is_unrolled(tmp_path):
+def test_default_form_is_unrolled(operators, tmp_path):
     path = tmp_path / "esn.onnx"
     export(source(fitted(sequences())), path)
     assert load(path).contract.recurrence == {"form": "unroll", "steps": STEPS}
@@ -211,7 +201,7 @@ def test_stream_forecasts_step_by_step(tmp_path):
     assert np.allclose(steps[-1]["generated"], whole["generated"][0], atol=1e-5)
 
 
-def test_native_model_space_uses_inverse_and_other_forms_standard_operators():
+def test_native_model_space_uses_inverse_and_other_forms_standard_operators(operators):
     network = fitted(sequences(), representation="output_space", components=3)
     assert "Inverse" in operators(convert(source(network), form="native"))
     for form in ("loop", "unroll"):

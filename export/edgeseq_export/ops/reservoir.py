@@ -151,8 +151,8 @@ class ReservoirLayer(Layer):
             lengths: int64 (batch,), from 1 to time; None: every row is whole.
             noise: deviation of normal noise added to u(t); 0 for none.
 
-        Returns: y (time, batch, directions · units), zero after a row's end; the state after each row's last step, for
-            the backward direction after its first.
+        Returns: y (time, batch, directions · units), finite but of no meaning after a row's end; the state after each
+            row's last step, for the backward direction after its first.
         """
         rate, valid = x.new_full((), self.leak_rate), None
         if lengths is None:
@@ -169,7 +169,9 @@ class ReservoirLayer(Layer):
             outputs.append(y)
             last.append(after)
         y = torch.cat(outputs, -1)
-        return (y if valid is None else torch.where(valid, y, 0.0)), (torch.stack(last),)
+        if valid is not None and self.has_operator:  # which gives zeros after a row's end; others need not pay for it
+            y = torch.where(valid, y, 0.0)
+        return y, (torch.stack(last),)
 
     def drive(self, x: Tensor, direction: int = 0) -> Tensor:
         """The sums u = W_in x + b of any number of steps, (…, units). x: (…, features)."""
@@ -180,8 +182,13 @@ class ReservoirLayer(Layer):
         return self
 
     def native(self) -> nn.Module | None:
-        """As one RNN node, which has no leak and needs every weight; None for other topologies."""
-        return NativeLayer(self) if self.leak_rate == 1 and self.topology == "random" else None
+        """As one RNN node, None where it is none."""
+        return NativeLayer(self) if self.has_operator else None
+
+    @property
+    def has_operator(self) -> bool:
+        """Whether this is an RNN node, which has no leak and needs every weight."""
+        return self.leak_rate == 1 and self.topology == "random"
 
     def direction_weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_in (units, features), W (units, units), b and zeros (units,), as those of a plain RNN."""
