@@ -56,6 +56,8 @@ class TrainTable:
         sequence, in units of each feature's own deviation.
     shift: images are moved by up to so many pixels in each direction.
     truncate: backpropagate through at most so many steps; the states are carried on to the next ones.
+    bucket: the examples of so many batches are sorted by length before they are cut into batches, so that each batch
+        holds sequences of about one length; 0: they are not. (Of targets where these have lengths.)
     refit: train once more, on training and validation part: for all epochs, or where training was stopped
         early for as many as were best.
     repeats: train so many networks, with the seeds from `seed` on; figures are means over them, and the one kept is
@@ -72,6 +74,7 @@ class TrainTable:
     offset: NotNegative = 0.0
     shift: Annotated[int, NOT_NEGATIVE] = 0
     truncate: Count | None = None
+    bucket: Annotated[int, NOT_NEGATIVE] = 0
     patience: Count = 20
     refit: bool = False
     repeats: Count = 1

@@ -4,12 +4,14 @@ import errno
 import signal
 import threading
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from edgeseq_runtime import __version__
-from edgeseq_runtime.errors import EdgeseqError
+from edgeseq_runtime.errors import EdgeseqError, LongInputWarning
 from typer.core import TyperGroup
 
 from edgeseq.cli import bench, doctor, export, inspect, train, verify
@@ -25,7 +27,8 @@ class Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command. A mistake of the user shows no traceback, unless --debug asks for it."""
         try:
-            return super().invoke(ctx)
+            with _telling():
+                return super().invoke(ctx)
         except (EdgeseqError, OSError) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 abandon_stdout()
@@ -37,6 +40,23 @@ class Program(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("edgeseq: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Let what edgeseq warns of be a line on stderr, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LongInputWarning)
+        shown = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if issubclass(category, LongInputWarning):
+                typer.echo(f"edgeseq: {message}", err=True)
+            else:
+                shown(message, category, *rest, **more)
+
+        warnings.showwarning = tell
+        yield
 
 
 def examples(*lines: str) -> str:

@@ -87,7 +87,7 @@ def bench(
     calls = {loaded.name: model_call(loaded, sizes, stream)}
     if against is not None:
         name = against.name if against.name != loaded.name else str(against)
-        calls[name] = reference_call(against, sizes, stream, provider, threads)
+        calls[name] = reference_call(against, loaded, sizes, stream, provider, threads)
     latencies = measure(calls, SECONDS)
     budgets = [Budget(f, limit, _figure(latencies[loaded.name], f)) for f, limit in limits]
     value = {

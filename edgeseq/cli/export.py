@@ -15,6 +15,7 @@ EXAMPLES = (
     "edgeseq export models/lstm-vowels/lstm.pt -o out/lstm.onnx",
     "edgeseq export lstm.pt --recurrence unroll --steps 32 -o lstm32.onnx",
     "edgeseq export models/esn-vowels/esn.pt --recurrence loop -o out/esn.onnx",
+    "edgeseq export models/seq2seq-g2p/seq2seq.pt --decode beam --beam 4 -o out/g2p.onnx",
     "edgeseq export lstm.pt --report proof.md",
 )
 
@@ -45,6 +46,23 @@ def export(
         int | None,
         typer.Option(metavar="N", help="The ONNX opset; by default the recipe's, or 18, which old runtimes open."),
     ] = None,
+    decode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="greedy|beam|sample",
+            help="How a sequence is generated, in the graph; by default as the recipe has it.",
+        ),
+    ] = None,
+    beam: Annotated[
+        int | None, typer.Option(metavar="K", help="With --decode beam: how many hypotheses are kept.")
+    ] = None,
+    n_best: Annotated[
+        int | None, typer.Option(metavar="N", help="With --decode beam: how many of them the file gives.")
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Steps that are generated at most; by default as many as in the training data."),
+    ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not prove the file.")] = False,
     report: Report = None,
     as_json: AsJson = False,
@@ -65,7 +83,8 @@ def export(
         from edgeseq_export import export as export_file
 
         from edgeseq.opening import open_source
-    opened = open_source(source)
+    settings = {"decode": decode, "beam_width": beam, "n_best": n_best, "max_length": max_length}
+    opened = open_source(source, {key: value for key, value in settings.items() if value is not None})
     asked = opened.provenance.get("export", {})
     form = recurrence or asked.get("recurrence") or opened.form
     if steps is None and form == "unroll":

@@ -101,7 +101,9 @@ def _failures(report: ParityReport) -> list[tuple[str, ...]]:
 
 def _decisions(comparison: Comparison) -> str:
     wrong = comparison.differing - comparison.excused
-    return f"{wrong} of {comparison.decisions}" if comparison.decisions else "-"
+    if not comparison.decisions:
+        return "-"
+    return f"{wrong} of {comparison.decisions}" + (f"; {comparison.first}" if comparison.first else "")
 
 
 def _more(report: ParityReport) -> str:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -19,10 +20,11 @@ from edgeseq import live
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, progress_bar, show, table
 from edgeseq.cli.settings import parse_settings, split_settings, with_chance
-from edgeseq.files import Answers, Results, Sequences, read_inputs, write_results
+from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.inputs import split_name, suffix_of
 from edgeseq.files.lines import STANDARD
-from edgeseq.files.texts import Written, encode_texts, labelled, written
+from edgeseq.files.texts import fillers, joined, read_lines, read_texts, text_path
+from edgeseq.files.written import Written, results_of
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -34,6 +36,8 @@ EXAMPLES = (
     "sensor | edgeseq run lstm.onnx --input - --stream | actuator",
     'edgeseq run charlm.onnx --text "The for statement" --set length=200 --set temperature=0.5 --seed 7',
     'edgeseq run tagger.onnx --text "Bugün hava çok güzel ."',
+    "edgeseq run g2p.onnx --input words.txt -o phonemes.jsonl",
+    "echo hello world | edgeseq run g2p.onnx",
 )
 
 BATCH_SIZE = 64
@@ -49,7 +53,7 @@ def run(
         typer.Option(
             "--input",
             metavar="FILE|NAME=FILE|-",
-            help="Data: .npy, .npz, .csv, .jsonl, or - for standard input (the default where it is a pipe).",
+            help="Data: .npy, .npz, .csv, .jsonl, .txt, or - for standard input (the default where it is a pipe).",
         ),
     ] = None,
     texts: Annotated[
@@ -79,16 +83,24 @@ def run(
 
     In: a csv file is one sequence, one row a step; a header is skipped. A line of jsonl is one sequence, a
     list of steps or an object by input name with an optional "id"; ragged lines are padded and get their
-    lengths. npz goes by input name (x, lengths). Standard input is jsonl if it starts with [ or {, else csv.
+    lengths. npz goes by input name (x, lengths). Standard input is jsonl if it starts with [ or {, else csv,
+    or text for a model that reads text.
 
     Out: label and probability of a classifier, or the values of a forecast, for each sequence (and step): a
     table on a terminal, tab-separated in a pipe, one JSON object with --json. npz holds every output by name.
 
-    A model that labels words takes them from --text, with spaces between them: marks are words, too.
+    A model that reads text takes it from --text, or one text a line from .txt or standard input; a line of
+    jsonl may also be a string, or an object with "text". A line or text that cannot be used is answered
+    "error" and told on stderr, the others are answered, and the exit code is 2. Where not every text has one
+    row of the outputs, npz says under "sequence" whose each row is; npy holds the rows alone.
 
-    A model that writes text prints each text it was given, and how it goes on. The noise it draws from is an
-    input; where it is left out, it comes from --seed, as long as --set length=N says. --set also sets the
-    file's named scalars, such as temperature=0.5; edgeseq inspect shows them.
+    A model that labels words takes them with spaces between them: marks are words, too. One that turns text
+    into other text, such as words into phonemes, prints one line for each text: of a beam the best, and with
+    two spaces between the answers to words that it reads one by one. --json has scores and all hypotheses.
+
+    A model that goes on with a text prints it, and how it goes on. The noise that is drawn from is an input;
+    where it is left out, it comes from --seed, as long as --set length=N says. --set also sets the file's
+    named scalars, such as temperature=0.5; edgeseq inspect shows them.
 
     With --stream, each line in (csv cells, or a JSON list or object) is one step, and gets one line out at
     once, csv or with --json an object. A line that cannot be used is answered "error", told on stderr, and
@@ -108,9 +120,18 @@ def run(
         _stream(loaded, given, output, chunk, as_json)
         return
     to_file = _checked_file(output, given)
-    sequences = Sequences(encode_texts(loaded, texts)) if texts else read_inputs(given, loaded.signature)
-    arrays = with_chance(loaded.signature, sequences.arrays, sizes, seed)
-    _whole(loaded, Sequences(arrays, sequences.ids), texts, to_file, as_json)
+    sequences = _read(loaded, given, texts)
+    if sequences.arrays:
+        arrays = with_chance(loaded.signature, sequences.arrays, sizes, seed)
+        sequences = replace(sequences, arrays=arrays)
+    _whole(loaded, sequences, to_file, as_json)
+
+
+def _read(model: "Model", given: Sequence[str], texts: Sequence[str] | None) -> Sequences:
+    if texts:
+        return read_texts(model, texts)
+    path = text_path(model, given)
+    return read_inputs(given, model.signature) if path is None else read_lines(model, path)
 
 
 def _standard_input() -> str:
@@ -130,23 +151,19 @@ def _checked_file(output: str | None, given: Sequence[str]) -> str | None:
     return path
 
 
-def _whole(
-    model: "Model", sequences: Sequences, texts: Sequence[str] | None, to_file: str | None, as_json: bool
-) -> None:
-    results = Results(
-        _run_in_batches(model, sequences.arrays),
-        Answers(model),
-        _lengths(model.signature, sequences),
-        sequences.ids,
-    )
-    results = written(model, sequences.arrays, results, texts) or labelled(model, results, texts) or results
+def _whole(model: "Model", sequences: Sequences, to_file: str | None, as_json: bool) -> None:
+    outputs = _run_in_batches(model, sequences.arrays) if sequences.arrays else _nothing(model.signature)
+    results = results_of(model, sequences, outputs)
     if to_file is None:
         _print(model, results, as_json)
-        return
-    write_results(to_file, results)
-    count = len(results.main)
-    value = {"model": model.name, "output": to_file, "sequences": count}
-    show(value, f"answers of {count} sequences written to {to_file}", as_json=as_json)
+    else:
+        write_results(to_file, results)
+        value = {"model": model.name, "output": to_file, "sequences": results.count}
+        show(value, f"answers of {results.count} sequences written to {to_file}", as_json=as_json)
+    for item in results.refused:
+        _warn(f"{item.place}: {item.error}")
+    if results.refused:
+        raise InputError(f"{len(results.refused)} of {results.count} texts could not be used")
 
 
 def refuse_own_input(output: str, given: Sequence[str]) -> None:
@@ -166,7 +183,7 @@ def _run_in_batches(model: "Model", arrays: Mapping[str, Array]) -> dict[str, Ar
         for number, part in enumerate(parts, 1):
             outputs.append(model.run(part))
             told(number, len(parts), "running")
-    return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
+    return joined(outputs, fillers(model))
 
 
 def _batches(signature: Signature, arrays: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
@@ -183,28 +200,23 @@ def _batches(signature: Signature, arrays: Mapping[str, Array]) -> Iterator[dict
         yield {name: array.take(rows, axes[name]) for name, array in arrays.items()}
 
 
-def _lengths(signature: Signature, sequences: Sequences) -> Array | None:
-    return next((sequences.arrays[t.name] for t in signature.inputs if t.of and t.name in sequences.arrays), None)
+def _nothing(signature: Signature) -> dict[str, Array]:
+    """The outputs of no rows."""
+    sizes = {axis: 1 for t in signature.outputs for axis in t.axes if isinstance(axis, str)} | {BATCH: 0}
+    return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.outputs}
 
 
 def _print(model: "Model", results: Results, as_json: bool) -> None:
     if as_json:
         show({"model": model.name, "results": list(results.records())}, as_json=True)
     elif isinstance(results, Written):
-        _print_texts(results)
+        for line in results.lines():
+            typer.echo(line)
     elif sys.stdout.isatty():
         show({}, table(None, results.columns, list(results.rows())), as_json=False)
     else:
         for row in (results.columns, *results.rows()):
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
-
-
-def _print_texts(results: Written) -> None:
-    """Each text with what was written, as it is; several with a line between them that names them."""
-    for index, (prompt, text) in enumerate(zip(results.prompts, results.texts, strict=True)):
-        if len(results.texts) > 1:
-            typer.echo(f"== {results.name(index)} ==")
-        typer.echo(prompt + text)
 
 
 def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:

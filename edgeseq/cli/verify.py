@@ -54,8 +54,8 @@ def _prove(model: Path, reference: Path, provider: str) -> ParityReport:
     with needing("export"):
         from edgeseq_export import verify as prove
 
-        from edgeseq.opening import open_source
-    edgeseq_runtime.load(model, provider=provider)  # a file or provider that is not there is told before PyTorch starts
+        from edgeseq.opening import open_reference
+    loaded = edgeseq_runtime.load(model, provider=provider)  # what is not there is told before PyTorch starts
     providers = None if provider == "auto" else [provider]
     with progress_bar() as told:
-        return prove(model, open_source(reference), providers=providers, progress=told)
+        return prove(model, open_reference(reference, loaded.contract), providers=providers, progress=told)

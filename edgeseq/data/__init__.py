@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeseq_runtime.errors import FileError, MissingFileError, UsageError
 
 from edgeseq.data import (
+    cmudict,
     csv_table,
     digit_lines,
     electricity_load,
@@ -35,12 +36,14 @@ SOURCES: dict[str, Callable[[], Loaded]] = {
     "mnist-digits": mnist_digits.load,
     "digit-lines": digit_lines.load,
     "electricity-load": electricity_load.load,
+    "electricity-load-week": electricity_load.load_weeks,
     "pickup-gesture": pickup_gesture.load,
     "spoken-digits": spoken_digits.load,
     "python-docs": python_docs.load,
     "listops": listops.load,
     "listops-strings": listops.load_strings,
     "turkish-tags": turkish_tags.load,
+    "cmudict": cmudict.load,
     "mackey-glass": mackey_glass.load,
     "mackey-glass-10": mackey_glass.load_ten_ahead,
     "lorenz": lorenz.load,
@@ -52,6 +55,7 @@ _FORMATS: dict[str, Callable[[bytes, str], Dataset | text.Divided]] = {
     ".ts": lambda content, name: ts.parse(_text(content, name), name),
     ".txt": lambda content, name: text.parse(_text(content, name), name),
     ".conllu": lambda content, name: tagged.parse(_text(content, name), name),
+    ".dict": lambda content, name: cmudict.parse(_text(content, name), name),
 }
 
 
@@ -73,7 +77,7 @@ def open_data(table: DataTable, folder: Path) -> Parts:
 
 
 def read_file(path: Path) -> Loaded:
-    """The user's own sequences from a .npz, .csv or .ts file, or what comes divided: .txt, .conllu."""
+    """The user's own sequences from a .npz, .csv or .ts file, or what comes divided: .txt, .conllu, .dict."""
     if path.suffix not in _FORMATS:
         raise UsageError(f"'{path}' ends with '{path.suffix}', but data is read from {', '.join(_FORMATS)}")
     try:

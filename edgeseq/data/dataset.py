@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+ABSENT = -1
+"""Stands in `accepted` where there is no class: a target may be of class 0."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -18,16 +21,19 @@ class Dataset:
     x: float32 (n, time, features), or token ids int64 (n, time), with `lengths`; without a time axis float32 (n, …),
         such as images (n, height, width).
     y: classes int64 (n,), or (n, time) where every step has one; values float32 (n, outputs) or (n, time, outputs);
-        with `y_lengths` target sequences of classes int64 (n, longest), as long as they are, whatever x is.
+        with `y_lengths` target sequences as long as they are, whatever x is: of classes int64 (n, longest), of values
+        float32 (n, longest, outputs).
     lengths: int64 (n,), from 1 to time; None where x has no time axis.
     labels: class names by class number; None where y holds values.
     groups: (n,), what must not be torn apart by a split, such as the person recorded.
-    y_lengths: int64 (n,), from 0 to longest.
+    y_lengths: int64 (n,), from 0 to longest, of values from 1; padding lies behind.
     more: further inputs by name, their first axis n and the second, where there are lengths, time.
     naive: what the naive forecast of y is, of its shape; errors are shown relative to its own.
     vocabulary: by input name, what the token ids stand for.
     token_count: where x holds token ids, how many there are in all parts of the data, if that is known.
     lyapunov_steps: in how many steps an error grows e-fold, where the data is chaotic and that is known.
+    accepted: with `y_lengths`, every target sequence that counts as right for an example, int64 (n, most, longest),
+        ABSENT behind each one's end, and all over where an example has fewer; None: y alone is right.
     """
 
     x: Array
@@ -41,6 +47,7 @@ class Dataset:
     vocabulary: Mapping[str, tuple[str, ...]] | None = None
     token_count: int | None = None
     lyapunov_steps: float | None = None
+    accepted: Array | None = None
 
     def __post_init__(self) -> None:
         if not len(self.x):
@@ -52,11 +59,16 @@ class Dataset:
             _check_lengths("lengths", self.lengths, self.x.shape[1], "the steps of x", least=1)
             self._check_steps()
         if self.y_lengths is not None:
-            if self.y.ndim != 2:
-                raise UsageError(f"y has shape {self.y.shape}, but with y_lengths (examples, longest) is expected")
-            _check_lengths("y_lengths", self.y_lengths, self.y.shape[1], "the steps of y", least=0)
+            self._check_targets(self.y_lengths)
+        if self.naive is not None and self.naive.shape != self.y.shape:
+            raise UsageError(
+                f"y has shape {self.y.shape}, but naive has shape {self.naive.shape}; one shape is expected"
+            )
+        if self.accepted is not None:
+            self._check_accepted(self.accepted)
         _check_finite("x", self.x, self.lengths)
-        _check_finite("y", self.y, self.lengths if self.stepwise else None)
+        for name in ("y", "naive"):
+            _check_finite(name, getattr(self, name), self.lengths if self.stepwise else self.y_lengths)
         for name, array in self.more.items():
             _check_finite(name, array, self.lengths)
 
@@ -67,12 +79,32 @@ class Dataset:
             if array is not None and (array.ndim < 2 or array.shape[1] != self.x.shape[1]):
                 raise UsageError(f"x has {self.x.shape[1]} steps, but {name} has shape {array.shape}")
 
+    def _check_targets(self, y_lengths: Array) -> None:
+        """Raise UsageError where y holds no target sequences of these lengths."""
+        forecast = self.task == "forecast"
+        if self.y.ndim != (3 if forecast else 2):
+            axes = "(examples, longest, outputs)" if forecast else "(examples, longest)"
+            hint = "; one value a step is y[..., None]" if forecast and self.y.ndim == 2 else ""
+            what = "values" if forecast else "classes"
+            raise UsageError(f"y has shape {self.y.shape}, but with y_lengths {what} {axes} are expected{hint}")
+        _check_lengths("y_lengths", y_lengths, self.y.shape[1], "the steps of y", least=1 if forecast else 0)
+
+    def _check_accepted(self, accepted: Array) -> None:
+        """Raise UsageError for what is no table of target sequences, or where y holds none."""
+        if self.y_lengths is None or self.task == "forecast":
+            raise UsageError(
+                "accepted lists target sequences of classes, but y holds none; give y_lengths and classes, or leave it "
+                "out"
+            )
+        if accepted.ndim != 3:
+            raise UsageError(f"accepted has shape {accepted.shape}, but (examples, most, longest) is expected")
+
     def __len__(self) -> int:
         return len(self.x)
 
     @property
     def task(self) -> str:
-        """What y asks for: "classify", "transcribe" (a sequence of classes of its own length), or "forecast"."""
+        """What y asks for: "classify", "transcribe" (a sequence of classes of its own length), "forecast" (values)."""
         if not np.issubdtype(self.y.dtype, np.integer):
             return "forecast"
         return "classify" if self.y_lengths is None else "transcribe"
@@ -80,7 +112,7 @@ class Dataset:
     @property
     def stepwise(self) -> bool:
         """Whether y has an answer for every step of x."""
-        return self.y.ndim == {"classify": 2, "forecast": 3, "transcribe": 0}[self.task]
+        return self.y_lengths is None and self.y.ndim == (2 if self.task == "classify" else 3)
 
     @property
     def tokens(self) -> bool:
@@ -93,6 +125,15 @@ class Dataset:
         if self.lengths is None:
             raise ValueError("data without a time axis has no steps")
         return np.asarray(np.arange(self.x.shape[1]) < self.lengths[:, None])
+
+    @property
+    def answered(self) -> Array:
+        """Which entries of y's first axes are answers and no padding: bool (n, steps of y), or (n,) with one each."""
+        if self.stepwise:
+            return self.valid
+        if self.y_lengths is None:
+            return np.ones(len(self), bool)
+        return np.asarray(np.arange(self.y.shape[1]) < self.y_lengths[:, None])
 
     @property
     def values(self) -> Array:
@@ -111,14 +152,22 @@ class Dataset:
         return replace(self, **chosen, more={name: array[rows] for name, array in self.more.items()})
 
     def join(self, other: "Dataset") -> "Dataset":
-        """These examples and then the other's; both must have come out of one source."""
-        mine, theirs = self._arrays(), other._arrays()
-        both: dict[str, Any] = {name: _stack(array, theirs[name]) for name, array in mine.items()}
-        return replace(self, more={name: both.pop(name) for name in self.more}, **both)
+        """These examples and then the other's; both must have come out of one source.
+
+        Where one of them has no `accepted`, such as a training part with a row for every right answer, the result has
+        none: y alone is right.
+        """
+        mine, theirs = self._arrays(more=False), other._arrays(more=False)
+        both: dict[str, Any] = {name: _stack(array, theirs[name]) for name, array in mine.items() if name != "accepted"}
+        more = {name: _stack(array, other.more[name]) for name, array in self.more.items()}
+        accepted = None
+        if self.accepted is not None and other.accepted is not None:
+            accepted = _below(self.accepted, other.accepted, ABSENT)
+        return replace(self, more=more, accepted=accepted, **both)
 
     def _arrays(self, more: bool = True) -> dict[str, Array]:
         """Everything that has one entry an example, by name."""
-        names = ("x", "y", "lengths", "groups", "y_lengths", "naive")
+        names = ("x", "y", "lengths", "groups", "y_lengths", "naive", "accepted")
         arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return {**arrays, **self.more} if more else arrays
 
@@ -190,8 +239,17 @@ def _stack(one: Array, other: Array) -> Array:
     sizes = np.maximum(one.shape[1:], other.shape[1:])
     if (sizes[1:] != one.shape[2:]).any() or (sizes[1:] != other.shape[2:]).any():
         raise UsageError(f"arrays of shapes {one.shape} and {other.shape} cannot be put below each other")
-    missing = [[(0, 0), *((0, int(n)) for n in sizes - array.shape[1:])] for array in (one, other)]
-    return np.concatenate([np.pad(one, missing[0]), np.pad(other, missing[1])])
+    return _below(one, other, 0)
+
+
+def _below(one: Array, other: Array, padding: int) -> Array:
+    """Two arrays below each other, the smaller padded behind the end of each axis but the first."""
+    sizes = np.maximum(one.shape[1:], other.shape[1:])
+    padded = []
+    for array in (one, other):
+        missing = [(0, 0), *((0, int(n)) for n in sizes - array.shape[1:])]
+        padded.append(np.pad(array, missing, constant_values=padding))
+    return np.concatenate(padded)
 
 
 def _check_lengths(name: str, lengths: Array, time: int, what: str, least: int) -> None:
@@ -203,8 +261,8 @@ def _check_lengths(name: str, lengths: Array, time: int, what: str, least: int) 
         raise UsageError(f"{name}[{row}] is {lengths[row]}, but it must be from {least} to {time}, {what}")
 
 
-def _check_finite(name: str, values: Array, lengths: Array | None) -> None:
-    if not np.issubdtype(values.dtype, np.floating):
+def _check_finite(name: str, values: Array | None, lengths: Array | None) -> None:
+    if values is None or not np.issubdtype(values.dtype, np.floating):
         return
     bad = ~np.isfinite(values)
     if lengths is not None:

@@ -2,9 +2,10 @@
 
 x: floats (n, time, features), whole numbers (n, time) as token ids; or, without a time axis, floats (n, features) or
 images (n, height, width) or (n, channels, height, width). y: whole numbers or text for classes, (n,) or (n, time);
-floats for values, (n,), (n, outputs) or (n, time, outputs); with y_lengths (n,) whole numbers (n, longest), a sequence
-of classes for each example. lengths: (n,). Optional: labels (class names by class number), groups (n,), and what else
-the network takes, by the input's name, such as characters, children, or baseline (a first forecast).
+floats for values, (n,), (n, outputs) or (n, time, outputs); with y_lengths (n,) a sequence for each example, as long as
+it is: of classes (n, longest), or of values, floats (n, longest, outputs). lengths: (n,). Optional: labels (class names
+by class number), groups (n,), and what else the network takes, by the input's name, such as characters, children, or
+baseline (a first forecast).
 """
 
 import io

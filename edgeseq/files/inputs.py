@@ -22,11 +22,32 @@ FORMATS = (".npy", ".npz", ".csv", ".jsonl")
 
 
 @dataclass(frozen=True)
+class Item:
+    """One of the things that are to be answered: a text, or a sequence of numbers.
+
+    text: as it was given; None where numbers were.
+    rows: how many rows of the arrays are its own: several where a text is cut into words, none where it cannot be used.
+    split: whether there is one answer a word, also where there is one word alone.
+    place: where it stands, for messages. error: why it cannot be used.
+    """
+
+    text: str | None = None
+    rows: int = 1
+    split: bool = False
+    place: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class Sequences:
-    """Whole sequences. arrays: by input name, with a batch axis; ids: what the sequences call themselves."""
+    """Whole sequences. arrays: by input name, with a batch axis; empty where none can be used.
+
+    ids: what the sequences call themselves. items: what they are, for a model that reads text; None: each row is one.
+    """
 
     arrays: Mapping[str, Array]
     ids: Sequence[str | None] | None = None
+    items: Sequence[Item] | None = None
 
 
 def read_inputs(given: Sequence[str], signature: Signature, *, finite: bool = True) -> Sequences:
@@ -74,6 +95,12 @@ def suffix_of(path: str) -> str:
     return suffix
 
 
+def sniffed(stream: BinaryIO, otherwise: str) -> tuple[str, BinaryIO]:
+    """The suffix that standard input would have: JSON lines where a bracket or a brace comes first; and its content."""
+    content = stream.read()
+    return (".jsonl" if content.lstrip()[:1] in (b"[", b"{") else otherwise), BytesIO(content)
+
+
 def chance_inputs(signature: Signature) -> tuple[Tensor, ...]:
     """The inputs that are pure chance, such as the noise a text is drawn with: uniform numbers beside the data."""
     return tuple(t for t in signature.inputs[1:] if "uniform" in (t.draw or {}))
@@ -85,7 +112,7 @@ def _read_one(path: str, signature: Signature) -> Sequences:
     needed = replace(signature, inputs=tuple(t for t in signature.inputs if t not in chance_inputs(signature)))
     with opened(path) as stream:
         if suffix is None:
-            suffix, stream = _sniff(stream)
+            suffix, stream = sniffed(stream, ".csv")
         if suffix == ".jsonl":
             return Sequences(*jsonl.read(numbered(stream), where, needed))
         if suffix == ".npz":
@@ -96,12 +123,6 @@ def _read_one(path: str, signature: Signature) -> Sequences:
         if suffix == ".npy":
             return Sequences({tensor.name: with_batch(npy.read(stream, where), tensor)})
         return Sequences({tensor.name: _from_rows(csv.read(numbered(stream), where), tensor, where)})
-
-
-def _sniff(stream: BinaryIO) -> tuple[str, BinaryIO]:
-    """Standard input is JSON lines where its first character is a bracket or a brace, else csv."""
-    content = stream.read()
-    return (".jsonl" if content.lstrip()[:1] in (b"[", b"{") else ".csv"), BytesIO(content)
 
 
 def _from_rows(rows: Array, tensor: Tensor, where: str) -> Array:

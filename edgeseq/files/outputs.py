@@ -1,17 +1,22 @@
 """A run's outputs to a file by its suffix, or as lines for standard output."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from edgeseq_runtime.atomic import replacing
 from numpy.typing import NDArray
 
 from edgeseq.files import csv, jsonl, npy, npz
 from edgeseq.files.answers import Answers
-from edgeseq.files.inputs import suffix_of
+from edgeseq.files.inputs import Item, suffix_of
 
 Array = NDArray[Any]
+
+ERROR = "error"
+"""What stands in place of an answer where there is none."""
 
 
 @dataclass(frozen=True)
@@ -20,57 +25,115 @@ class Results:
 
     lengths: valid steps of each sequence, or None where all are.
     ids: what the sequences call themselves; one without an id is called by its number from 0.
+    items: what is answered, in its order, with its rows of the outputs; None where each row is an item.
     """
 
     outputs: Mapping[str, Array]
     answers: Answers
     lengths: Array | None = None
     ids: Sequence[str | None] | None = None
+    items: Sequence[Item] | None = None
 
     @property
     def main(self) -> Array:
         """The output that is read: (batch, width), or (batch, time, width) with one answer a step."""
         array = self.outputs[self.answers.output]
         leading = 2 if self.answers.stepwise else 1
-        return array.reshape(*array.shape[:leading], -1) if array.ndim else array.reshape(1, 1)
+        width = math.prod(array.shape[leading:])
+        return array.reshape(*array.shape[:leading], width) if array.ndim else array.reshape(1, 1)
+
+    @property
+    def count(self) -> int:
+        """How many items there are."""
+        return len(self.main) if self.items is None else len(self.items)
+
+    @property
+    def refused(self) -> list[Item]:
+        """The items that could not be used."""
+        return [item for item in self.items or () if item.error is not None]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The header of `rows`."""
-        place = ("sequence", "step") if self.answers.stepwise else ("sequence",)
-        return place + self.answers.columns(self.main.shape[-1])
+        return ("sequence", *self.leading_columns, *self.answer_columns)
+
+    @property
+    def leading_columns(self) -> tuple[str, ...]:
+        """What stands between an item's name and its answer."""
+        return ("step",) if self.answers.stepwise else ()
+
+    @property
+    def answer_columns(self) -> tuple[str, ...]:
+        """The names of one answer's cells."""
+        return self.answers.columns(self.main.shape[-1])
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """One row of text for each answer; steps after a sequence's end are left out."""
-        for index, answer in enumerate(self.main):
-            name = str(self.name(index))
-            if self.answers.stepwise:
-                steps = answer[: self._length(index)]
-                yield from ((name, str(number), *self.answers.cells(step)) for number, step in enumerate(steps))
+        """One row of text for each answer; steps after a sequence's end are left out.
+
+        What could not be used has one row, with "error" for an answer.
+        """
+        for number, item, places in self.placed():
+            name = str(self.name(number))
+            if item.error is None:
+                yield from ((name, *cells) for cells in self.cells(number, places))
             else:
-                yield (name, *self.answers.cells(answer))
+                leading = ((item.text or "") if column == "text" else "" for column in self.leading_columns)
+                yield (name, *leading, ERROR, *[""] * (len(self.answer_columns) - 1))
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """One object for each sequence; a list for each field where there is one answer a step."""
-        for index, answer in enumerate(self.main):
-            if self.answers.stepwise:
-                steps = [self.answers.fields(step) for step in answer[: self._length(index)]]
-                fields = {key: [step[key] for step in steps] for key in steps[0]} if steps else {}
+        """One object for each item; a list for each field where there is one answer a step, or a word.
+
+        What could not be used has "error", which says why, and its text where it is known.
+        """
+        for number, item, places in self.placed():
+            name = {"sequence": self.name(number)}
+            if item.error is None:
+                answers = [self.fields(place) for place in places]
+                yield {**name, **self.leading_fields(number), **(_lists(answers) if item.split else answers[0])}
             else:
-                fields = self.answers.fields(answer)
-            yield {"sequence": self.name(index), **fields}
+                yield {**name, **({} if item.text is None else {"text": item.text}), "error": item.error}
 
-    def name(self, index: int) -> str | int:
-        """A sequence's id, or its number from 0."""
-        given = self.ids[index] if self.ids is not None and index < len(self.ids) else None
-        return index if given is None else given
+    def placed(self) -> Iterator[tuple[int, Item, range]]:
+        """Each item with its number and the places of its rows among the outputs'."""
+        start = 0
+        for number, item in enumerate([Item()] * len(self.main) if self.items is None else self.items):
+            yield number, item, range(start, start + item.rows)
+            start += item.rows
 
-    def _length(self, index: int) -> int | None:
-        return int(self.lengths[index]) if self.lengths is not None else None
+    def cells(self, number: int, places: range) -> Iterator[tuple[str, ...]]:
+        """An item's rows of the table, without its name. places: of its rows among the outputs'."""
+        for place in places:
+            answer = self.main[place]
+            if self.answers.stepwise:
+                steps = answer[: self._length(place)]
+                yield from ((str(step), *self.answers.cells(values)) for step, values in enumerate(steps))
+            else:
+                yield self.answers.cells(answer)
+
+    def leading_fields(self, number: int) -> dict[str, Any]:
+        """What an item's object has beside its answers."""
+        return {}
+
+    def fields(self, place: int) -> dict[str, Any]:
+        """The answer of one row of the outputs as JSON values."""
+        answer = self.main[place]
+        if not self.answers.stepwise:
+            return self.answers.fields(answer)
+        return _lists([self.answers.fields(step) for step in answer[: self._length(place)]])
+
+    def name(self, number: int) -> str | int:
+        """An item's id, or its number from 0."""
+        given = self.ids[number] if self.ids is not None and number < len(self.ids) else None
+        return number if given is None else given
+
+    def _length(self, place: int) -> int | None:
+        return int(self.lengths[place]) if self.lengths is not None else None
 
 
 def write_results(path: str, results: Results) -> None:
     """Write atomically, as the suffix says: npz holds every output by name (and lengths), others the answers.
+
+    Where not every item is one row of the outputs, npz has `sequence`, int64 (rows,): the number of each row's item.
 
     Raises:
         UsageError: an unknown suffix. FileError: the file cannot be written.
@@ -79,10 +142,20 @@ def write_results(path: str, results: Results) -> None:
     with replacing(path) as temporary:
         if suffix == ".npz":
             lengths = {"lengths": results.lengths} if results.lengths is not None else {}
-            npz.write(temporary, {**lengths, **results.outputs})
+            npz.write(temporary, {**_owners(results), **lengths, **results.outputs})
         elif suffix == ".npy":
             npy.write(temporary, results.outputs[results.answers.output])
         elif suffix == ".csv":
             csv.write(temporary, results.columns, results.rows())
         else:
             jsonl.write(temporary, results.records())
+
+
+def _owners(results: Results) -> dict[str, Array]:
+    counts = [item.rows for item in results.items or ()]
+    return {} if set(counts) <= {1} else {"sequence": np.repeat(np.arange(len(counts)), counts)}
+
+
+def _lists(fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Objects of the same keys as one object of lists."""
+    return {key: [one[key] for one in fields] for key in fields[0]} if fields else {}

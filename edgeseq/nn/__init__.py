@@ -1,7 +1,7 @@
 """The families: which names there are, and how a network is built from a name and a config."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgeseq_runtime.errors import UsageError
@@ -18,6 +18,8 @@ from edgeseq.nn.grid import Grid, GridConfig
 from edgeseq.nn.mlp import Mlp, MlpConfig
 from edgeseq.nn.network import Network
 from edgeseq.nn.recurrent import Recurrent, RecurrentConfig
+from edgeseq.nn.seq2seq import Seq2Seq
+from edgeseq.nn.seq2seq_config import Seq2SeqConfig
 from edgeseq.nn.tagger import Tagger, TaggerConfig
 from edgeseq.nn.tcn import Tcn, TcnConfig
 from edgeseq.nn.tree import Tree, TreeConfig
@@ -34,6 +36,7 @@ __all__ = [
     "RecurrentConfig",
     "build",
     "entry",
+    "with_settings",
 ]
 
 
@@ -58,6 +61,7 @@ FAMILIES: Mapping[str, Entry] = {
     "tcn": Entry(Tcn, TcnConfig),
     "esn": Entry(Esn, EsnConfig),
     "tagger": Entry(Tagger, TaggerConfig),
+    "seq2seq": Entry(Seq2Seq, Seq2SeqConfig),
 }
 
 
@@ -84,3 +88,24 @@ def build(family: str, config: Mapping[str, Any], hints: Hints | None = None) ->
     values = {**found.decided, **config}
     make: Callable[[Any, Hints | None], Network] = found.network  # a subclass knows its family's name
     return make(schema.build(found.config, values, f"the config of the family '{family}'"), hints)
+
+
+def with_settings(network: Network, settings: Mapping[str, Any]) -> Network:
+    """A network with the same weights and other settings, in eval mode.
+
+    Args:
+        settings: keys of the config on which no weight hangs (`Family.export_settings`), with their values.
+
+    Raises:
+        UsageError: another key, or a value that the config does not take.
+    """
+    if strange := [key for key in settings if key not in network.export_settings]:
+        known = ", ".join(network.export_settings)
+        raise UsageError(
+            f"'{strange[0]}' cannot be set for an export; {known} can"
+            if known
+            else f"'{strange[0]}' is of networks that generate a sequence, but the family '{network.family}' does not"
+        )
+    changed = build(network.family, {**asdict(network.config), **settings}, network.hints)
+    changed.load_state_dict(network.state_dict())
+    return changed.eval()

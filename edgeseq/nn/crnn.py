@@ -5,7 +5,7 @@ the best-path decoding of connectionist temporal classification (edgeseq.nn.ctc)
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from edgeseq_export.ops import RecurrentLayer
@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from edgeseq.data import Dataset
 from edgeseq.nn.cells import cell_of, zero_states
-from edgeseq.nn.ctc import ctc_loss, edit_distance, greedy
+from edgeseq.nn.ctc import ctc_loss, greedy
+from edgeseq.nn.edits import edit_distance
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.network import Network, check_choice, check_common, check_positive
 
@@ -95,6 +96,8 @@ class Crnn(Network):
     Outputs: `logits` (batch, frames, classes + 1), the blank last; `labels` int64 (batch, frames), the classes of each
     line, packed to the left, -1 behind; `label_lengths` int64 (batch,). frames: time / reduce, rounded up.
     """
+
+    own_lengths: ClassVar[bool] = True
 
     def __init__(self, config: CrnnConfig, hints: Hints | None = None) -> None:
         super().__init__(config, hints, "crnn", ())

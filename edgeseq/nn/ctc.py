@@ -1,9 +1,7 @@
-"""Connectionist temporal classification: loss, greedy decoding in the graph, and the distance of two transcripts.
+"""Connectionist temporal classification: loss, and greedy decoding in the graph.
 
 Graves, Fernández, Gomez and Schmidhuber, "Connectionist Temporal Classification", 2006. The blank is the last class.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,14 +36,3 @@ def greedy(logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     place = torch.where(kept, kept.long().cumsum(1) - 1, frames + frame)
     labels = torch.full_like(torch.cat([best, best], 1), PADDING).scatter(1, place, torch.where(kept, best, PADDING))
     return labels[:, :frames], kept.long().sum(1)
-
-
-def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many insertions, deletions and substitutions lead from one transcript to the other (Levenshtein 1966)."""
-    above = list(range(len(other) + 1))
-    for count, symbol in enumerate(one, 1):
-        row = [count]
-        for position, wanted in enumerate(other):
-            row.append(min(row[-1] + 1, above[position + 1] + 1, above[position] + (symbol != wanted)))
-        above = row
-    return above[-1]

@@ -11,7 +11,7 @@ from torch import Tensor
 from edgeseq.data import Dataset
 
 Batch = Mapping[str, Tensor]
-"""Tensors by the names of a Dataset's arrays: x, y, lengths, y_lengths, and further inputs."""
+"""Tensors by the names of a Dataset's arrays: x, y, lengths, y_lengths, accepted, and further inputs."""
 
 Outputs = Mapping[str, Tensor]
 """What a network's forward gives, by the signature's output names."""
@@ -61,7 +61,9 @@ class Family(Protocol):
 
     config: a frozen dataclass of plain values from which the network can be built again.
     timeless: whether an input is one array and not a sequence, so that lengths mean nothing.
-    recurrence: the form in which it is exported where nobody says which.
+    recurrence: the form in which it is exported where nobody says which. fixes_axes: see edgeseq_export.Source.
+    own_lengths: whether its answers are sequences of their own length, whatever that of the input is.
+    export_settings: keys of the config that may be set anew for an export: no weight hangs on them.
     """
 
     config: Any
@@ -70,6 +72,9 @@ class Family(Protocol):
     task: str
     timeless: ClassVar[bool]
     recurrence: ClassVar[str]
+    fixes_axes: ClassVar[bool]
+    export_settings: ClassVar[tuple[str, ...]]
+    own_lengths: ClassVar[bool]
 
     @classmethod
     def sizes(cls, data: Dataset) -> dict[str, Any]:
@@ -90,6 +95,10 @@ class Family(Protocol):
 
     def vocabulary(self) -> Mapping[str, Any] | None:
         """How text becomes token ids, by input name, as the contract tells it; None where no input is text."""
+        ...
+
+    def decoding(self) -> Mapping[str, Any] | None:
+        """How a sequence is generated, as the contract tells it, `export_settings` included; None where none is."""
         ...
 
     def values(self) -> Mapping[str, float | int]:

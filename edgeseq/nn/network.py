@@ -34,6 +34,9 @@ class Network(nn.Module):
 
     timeless: ClassVar[bool] = False
     recurrence: ClassVar[str] = "native"
+    fixes_axes: ClassVar[bool] = True
+    export_settings: ClassVar[tuple[str, ...]] = ()
+    own_lengths: ClassVar[bool] = False
 
     x_mean: Tensor
     x_deviation: Tensor
@@ -56,7 +59,13 @@ class Network(nn.Module):
 
     @classmethod
     def sizes(cls, data: Dataset) -> dict[str, Any]:
-        """The keys of the config that the data decides: here output_size and task."""
+        """The keys of the config that the data decides: here output_size and task.
+
+        Raises:
+            UsageError: the answers are sequences of values, of a length of their own, and the family gives none.
+        """
+        if data.task == "forecast" and data.y_lengths is not None and not cls.own_lengths:
+            raise UsageError("y has lengths of its own (y_lengths); the family 'seq2seq' answers with such sequences")
         outputs = len(data.labels) if data.labels is not None else data.y.shape[-1]
         return {"output_size": outputs, "task": data.task}
 
@@ -69,6 +78,10 @@ class Network(nn.Module):
 
     def vocabulary(self) -> Mapping[str, Any] | None:
         """How text becomes token ids; None: no input is text."""
+        return None
+
+    def decoding(self) -> Mapping[str, Any] | None:
+        """How a sequence is generated: none is."""
         return None
 
     def values(self) -> Mapping[str, float | int]:
@@ -100,7 +113,7 @@ class Network(nn.Module):
             self._set("x", *self.x_statistics(data))
         if self.task == "forecast":
             y = data.y - baseline_of(data) if self.corrects else data.y
-            self._set("y", *statistics(y[data.valid] if data.stepwise else y, 1))
+            self._set("y", *statistics(y[data.answered], 1))
 
     def x_statistics(self, data: Dataset) -> tuple[Array, Array]:
         """Mean and deviation of x, of the shape of `x_mean`."""
@@ -179,13 +192,16 @@ class Network(nn.Module):
         return self.hints.draw.get(name, {"normal": [0.0, 1.0]})
 
     def _pairs(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits or values beside their targets, rows flattened over scored steps where each step has an answer."""
+        """Logits or values beside their targets, rows flattened over scored steps where there are several."""
         predicted = outputs["logits" if self.task == "classify" else "values"]
         y = batch["y"]
         if predicted.dim() < 3:
             return predicted, y
-        steps = torch.arange(predicted.shape[1], device=predicted.device)
-        lengths = batch.get("lengths", torch.tensor([predicted.shape[1]], device=predicted.device))
+        count = min(predicted.shape[1], y.shape[1])  # a target may be longer than what is generated, or shorter
+        predicted, y = predicted[:, :count], y[:, :count]
+        steps = torch.arange(count, device=predicted.device)
+        own = torch.tensor([count], device=predicted.device)
+        lengths = batch.get("y_lengths", batch.get("lengths", own))
         scored = ((steps >= self.unscored) & (steps < lengths[:, None])).expand(predicted.shape[:2])
         return predicted[scored], y[scored]
 
@@ -215,7 +231,7 @@ def check_sequences(data: Dataset, family: str) -> None:
 
 def one_answer(data: Dataset) -> None:
     """Raise UsageError where the data has an answer for every step, or transcripts."""
-    if data.stepwise or data.task == "transcribe":
+    if data.stepwise or data.y_lengths is not None:
         raise UsageError(f"this family gives one answer an example, but y has shape {data.y.shape}")
 
 

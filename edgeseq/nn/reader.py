@@ -22,6 +22,11 @@ class Reader(Network):
 
     def __init__(self, config: Any, hints: Hints | None, family: str) -> None:
         super().__init__(config, hints, family, (config.input_size,))
+        symbols = (self.hints.vocabulary or {}).get("tokens")
+        if symbols is not None and len(symbols) != config.vocabulary_size:
+            raise UsageError(
+                f"the vocabulary has {len(symbols)} symbols, but vocabulary_size is {config.vocabulary_size}"
+            )
         self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size) if config.vocabulary_size else None
         self.width: int = config.embedding_size if self.embedding else config.input_size
 

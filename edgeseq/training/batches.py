@@ -12,14 +12,16 @@ CONTINUES = "continues"
 
 
 class Batches:
-    """Iterates over {x, y, lengths, y_lengths, …further inputs} as in Dataset, as tensors, what there is of them.
+    """Iterates over {x, y, lengths, y_lengths, accepted, …further inputs} as in Dataset, as tensors, where present.
 
-    Time axes are cut after the longest sequence of each batch.
+    Time axes are cut after the longest sequence of each batch; y that has lengths of its own, and accepted, are not.
 
     seed: None for the dataset's own order. epoch: asked at the start of each pass; the order of a pass
     depends on nothing else, so a resumed training sees what an uninterrupted one would have seen.
     truncate: sequences come in pieces of so many steps, one after the other; each but the first has the key
     CONTINUES. A row that has ended stays in the later pieces, with length 0.
+    bucket: the rows of so many batches are sorted by length before they are cut into batches; 0: they are not. Has no
+    effect on data without lengths.
     """
 
     def __init__(
@@ -29,14 +31,18 @@ class Batches:
         seed: int | None = None,
         epoch: Callable[[], int] = lambda: 0,
         truncate: int | None = None,
+        bucket: int = 0,
     ) -> None:
-        arrays = {"x": data.x, "y": data.y, "lengths": data.lengths, "y_lengths": data.y_lengths, "naive": data.naive}
+        names = ("x", "y", "lengths", "y_lengths", "accepted", "naive")
+        arrays = {name: getattr(data, name) for name in names}
         present = {name: array for name, array in {**arrays, **data.more}.items() if array is not None}
         self._tensors = {name: torch.from_numpy(array) for name, array in present.items()}
         self._timed = [] if data.lengths is None else ["x", *data.more, *(["y", "naive"] if data.stepwise else [])]
         self._count = len(data)
         self._batch_size, self._seed, self._epoch = batch_size, seed, epoch
         self._truncate = truncate if data.lengths is not None else None
+        self._sizes = next((self._tensors[n] for n in ("y_lengths", "lengths") if n in self._tensors), None)
+        self._bucket = bucket if self._sizes is not None and seed is not None else 0
 
     def __len__(self) -> int:
         """How many there are in the pass that the epoch is at: of ragged rows, their order decides the pieces."""
@@ -52,7 +58,17 @@ class Batches:
 
     def _rows(self) -> Sequence[Tensor]:
         """The rows of each batch, before it is cut into pieces."""
-        return torch.split(self._order(), self._batch_size)
+        order = self._order(self._count)
+        if not self._bucket or self._sizes is None:
+            return torch.split(order, self._batch_size)
+        pools = torch.split(order, self._bucket * self._batch_size)
+        batches = [batch for pool in pools for batch in torch.split(self._sorted(pool), self._batch_size)]
+        return [batches[index] for index in self._order(len(batches)).tolist()]
+
+    def _sorted(self, rows: Tensor) -> Tensor:
+        """The rows by length; those of one length in the order they have."""
+        assert self._sizes is not None
+        return rows[self._sizes[rows].argsort(stable=True)]
 
     def _cut(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if "lengths" in batch:
@@ -67,11 +83,12 @@ class Batches:
             piece["lengths"] = (lengths - start).clamp(0, steps)
             yield {**piece, CONTINUES: torch.tensor(True)} if start else piece
 
-    def _order(self) -> Tensor:
+    def _order(self, count: int) -> Tensor:
+        """The numbers below `count`, as the seed and the epoch order them."""
         if self._seed is None:
-            return torch.arange(self._count)
+            return torch.arange(count)
         generator = torch.Generator().manual_seed(mix(self._seed, self._epoch()))
-        return torch.randperm(self._count, generator=generator)
+        return torch.randperm(count, generator=generator)
 
 
 def mix(seed: int, count: int) -> int:

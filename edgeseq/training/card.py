@@ -7,14 +7,22 @@ from edgeseq.data import Dataset, Parts
 from edgeseq.data.dataset import Array
 from edgeseq.recipe import Recipe
 from edgeseq.training.card_settings import compared, searched
+from edgeseq.training.examples import Example
 from edgeseq.training.markdown import rounded, table
 
 _MOST_CLASSES = 30
 """Beyond so many classes a confusion table can no longer be read."""
 
 
-def card(name: str, recipe: Recipe, parts: Parts, metrics: Mapping[str, Any], confusion: Array | None) -> str:
-    """The card's text. confusion: int64 (classes, classes), true class by row."""
+def card(
+    name: str,
+    recipe: Recipe,
+    parts: Parts,
+    metrics: Mapping[str, Any],
+    confusion: Array | None,
+    examples: Sequence[Example] = (),
+) -> str:
+    """The card's text. confusion: int64 (classes, classes), true class by row. examples: of the test part."""
     sections = [
         f"# {name}\n\n{_network(recipe, parts, metrics)}",
         f"## Data\n\n{_data(parts)}",
@@ -26,6 +34,9 @@ def card(name: str, recipe: Recipe, parts: Parts, metrics: Mapping[str, Any], co
             sections.append(f"## {title}\n\n{text}")
     if confusion is not None and parts.test.labels is not None:
         sections.append(f"## Classes of the test part\n\n{_classes(parts.test.labels, confusion)}")
+    if examples:
+        rows = [(each.given, each.written, " / ".join(each.right)) for each in examples]
+        sections.append(f"## Examples of the test part\n\n{table(('given', 'written', 'right'), rows)}")
     sections.append(f"## Command\n\n{_command(recipe)}")
     return "\n\n".join(sections) + "\n"
 
@@ -35,7 +46,7 @@ def _network(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
     data = parts.train
     labels, values = data.labels, data.y.shape[-1]
     asked = f"{len(labels)} classes" if labels is not None else f"{values} values"
-    if data.task == "transcribe":
+    if data.y_lengths is not None:
         asked = f"a sequence of {asked}"
     every = ", at every step" if data.stepwise else ""
     return (

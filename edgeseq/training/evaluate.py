@@ -16,7 +16,7 @@ _BATCH = 256
 
 
 def evaluate(network: Network, data: Dataset) -> dict[str, float]:
-    """`loss` and the family's own metrics, each the mean over all examples, or over all scored steps.
+    """`loss` and the family's own metrics, each the mean over all examples, or over all scored steps or values.
 
     Of a mean squared error `mse` its root is shown, `rmse`, and `nrmse`, relative to the deviation of the targets; of
     `naive_mae` also `relative_mae`; of `valid_steps` also `valid_time`, in Lyapunov times, where the data knows those.
@@ -65,7 +65,11 @@ def _answers(network: Network, data: Dataset) -> Iterator[tuple[Outputs, Batch]]
 
 def _weight(network: Network, data: Dataset, batch: Batch) -> int:
     """How many answers of the batch are scored."""
-    return int((batch["lengths"] - network.unscored).clamp(min=0).sum()) if data.stepwise else len(batch["x"])
+    if data.stepwise:
+        return int((batch["lengths"] - network.unscored).clamp(min=0).sum())
+    if data.y_lengths is not None and data.task == "forecast":
+        return int(batch["y_lengths"].sum())
+    return len(batch["x"])
 
 
 def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dict[str, float]:
@@ -84,5 +88,7 @@ def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dic
 
 def _deviation(network: Network, data: Dataset) -> float:
     """The root mean squared deviation of the scored targets from the mean of each output."""
-    y = data.y[data.valid & (np.arange(data.y.shape[1]) >= network.unscored)] if data.stepwise else data.y
-    return float(np.sqrt(y.var(0, dtype=np.float64).mean()))
+    scored = data.answered
+    if data.stepwise:
+        scored = scored & (np.arange(data.y.shape[1]) >= network.unscored)
+    return float(np.sqrt(data.y[scored].var(0, dtype=np.float64).mean()))

@@ -43,7 +43,8 @@ class Fit:
 
     def batches(self, epoch: Callable[[], int]) -> Batches:
         """The training part as the epoch orders it."""
-        return Batches(self.train, self.table.batch_size, self.table.seed, epoch, self.table.truncate)
+        table = self.table
+        return Batches(self.train, table.batch_size, table.seed, epoch, table.truncate, table.bucket)
 
 
 def choose_device(name: str) -> str:

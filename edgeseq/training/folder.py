@@ -20,6 +20,7 @@ from edgeseq.nn import Network
 from edgeseq.recipe import Recipe
 from edgeseq.training.batches import Batches
 from edgeseq.training.card import card
+from edgeseq.training.examples import examples
 
 METRICS_VERSION = 1
 
@@ -55,7 +56,8 @@ def write_figures(folder: Path, recipe: Recipe, outcome: Outcome) -> None:
 
 def _figures(folder: Path, recipe: Recipe, outcome: Outcome) -> dict[str, bytes]:
     text = to_text({"version": METRICS_VERSION, **outcome.metrics}, indent=2)
-    told = card(folder.name, recipe, outcome.parts, outcome.metrics, outcome.confusion)
+    shown = examples(outcome.network, outcome.parts.test)
+    told = card(folder.name, recipe, outcome.parts, outcome.metrics, outcome.confusion, shown)
     return {"metrics.json": text.encode() + b"\n", "card.md": told.encode()}
 
 

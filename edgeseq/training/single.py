@@ -34,10 +34,15 @@ class Run:
     file: ResumeFile
 
     def train(self) -> tuple[Network, Found]:
-        """By gradient, with a refit where the recipe asks for it, or in closed form; the network and its figures."""
+        """The fitted network and its figures, those of the test part among them."""
+        network, found = self.fitted()
+        return network, {"test": evaluate(network, self.parts.test), **found}
+
+    def fitted(self) -> tuple[Network, Found]:
+        """By gradient, with a refit where the recipe asks for it, or in closed form; the network and how it went."""
         network, found = self.decide()
         network, more = self._settle(network, found)
-        return network, {"test": evaluate(network, self.parts.test), **found, **more}
+        return network, {**found, **more}
 
     def decide(self) -> tuple[Network, Found]:
         """Fit on the training part alone; the network, and what the validation part showed."""

@@ -35,6 +35,7 @@ def make_contract(source: Source, form: str, fixed: Mapping[str, int], opset: in
         labels=source.labels,
         vocabulary=source.vocabulary,
         values=source.values,
+        decoding=source.decoding,
         provenance={
             **source.provenance,
             "edgeseq": __version__,

@@ -107,9 +107,13 @@ def _fixed_axes(source: Source, form: str, steps: int | None) -> Mapping[str, in
     """
     if form not in FORMS:
         raise ExportError(f"recurrence '{form}' cannot be written; choose {', '.join(FORMS)}")
-    if form != "unroll":
+    if form != "unroll" or not source.fixes_axes:
         if steps is not None:
-            raise ExportError(f"steps are of the unroll form; '{form}' takes sequences of any length")
+            raise ExportError(
+                f"steps are of the unroll form; '{form}' takes sequences of any length"
+                if form != "unroll"
+                else f"{source.name} takes sequences of any length in every form, so there are no steps to set"
+            )
         return {}
     signature, steps = source.signature, source.steps if steps is None else steps
     axes = [name for name in signature.symbols if name != BATCH]
@@ -164,5 +168,6 @@ def describe(comparison: Comparison) -> str:
     """A failed comparison in words."""
     where = f"output '{comparison.output}', case {comparison.case}, on {comparison.provider}"
     if comparison.differing > comparison.excused:
-        return f"{where}: {comparison.differing} of {comparison.decisions} decisions differ"
+        first = f", the first at {comparison.first}" if comparison.first else ""
+        return f"{where}: {comparison.differing} of {comparison.decisions} decisions differ{first}"
     return f"{where}: off by {comparison.max_abs:.3g}, but at most {comparison.bound:.3g} is allowed"

@@ -1,14 +1,16 @@
 """The proof: every case of the grid through the runtime's own loader, judged by PyTorch, and the proof of the proof."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from edgeseq_runtime import golden, load
 from edgeseq_runtime.compare import Comparison, ParityReport, compare
-from edgeseq_runtime.errors import ProviderError, UsageError
+from edgeseq_runtime.errors import LongInputWarning, ProviderError, UsageError
 from edgeseq_runtime.model import Model
 from edgeseq_runtime.providers import present
 from edgeseq_runtime.signature import TIME, Signature, Tensor
@@ -23,6 +25,9 @@ Array = NDArray[Any]
 
 DEFAULT_TOLERANCE = 1e-5
 """Relative to an output's root mean square, where a file has no contract to say it."""
+
+SCORES = "scores"
+"""The output that says how likely each sequence is that was generated."""
 
 NEARLY = 4.0
 """An output that is off by at most so many times its bound is compared again, with a bound that is known better."""
@@ -52,6 +57,14 @@ def verify(
     Raises:
         UsageError: the file and the network do not have the same inputs and outputs.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LongInputWarning)  # a proof goes beyond what was trained on
+        return _verified(file, source, providers, progress)
+
+
+def _verified(
+    file: str | os.PathLike[str] | bytes, source: Source, providers: Sequence[str] | None, progress: Progress
+) -> ParityReport:
     content = file if isinstance(file, bytes) else None
     models = list(_load_each(file, providers))
     _check_same_network(models[0], source.signature, source.name)
@@ -107,9 +120,22 @@ def _compare_outputs(
 ) -> list[Comparison]:
     tensors, provider = golden.comparable(source.signature), model.provider.name
     return [
-        compare(case.name, tensors[name], provider, values, truth[name].values, truth[name].bound)
+        _with_scores(
+            compare(case.name, tensors[name], provider, values, truth[name].values, truth[name].bound), actual, truth
+        )
         for name, values in actual.items()
     ]
+
+
+def _with_scores(comparison: Comparison, actual: Mapping[str, Array], truth: Mapping[str, Truth]) -> Comparison:
+    """Where a sequence differs, beside its first difference also the scores that file and network give it."""
+    if not comparison.first or SCORES not in actual:
+        return comparison
+    scores, true_scores = actual[SCORES], truth[SCORES].values
+    differs = np.argwhere((actual[comparison.output] != truth[comparison.output].values).any(-1))[0]
+    place = tuple(differs.tolist())
+    told = f"{comparison.first}; its score is {scores[place]:.7g}, and {true_scores[place]:.7g} in PyTorch"
+    return replace(comparison, first=told)
 
 
 def _whole(model: Model, source: Source, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -26,6 +26,7 @@ class Comparison:
     rms: the root mean square of the expected values.
     decisions, differing, excused: how many classes or integers were compared, how many differ, and how many of
     those differ only where the reference's margin is below the bound.
+    first: of integers, the place of the first entry that differs, and both values; empty where none does.
     """
 
     case: str
@@ -37,6 +38,7 @@ class Comparison:
     decisions: int = 0
     differing: int = 0
     excused: int = 0
+    first: str = ""
 
     @property
     def passed(self) -> bool:
@@ -109,8 +111,11 @@ def compare(case: str, tensor: Tensor, provider: str, actual: Array, expected: A
     if actual.shape != expected.shape:
         return Comparison(case, tensor.name, provider, float("inf"), allowed, rms(expected))
     if not np.issubdtype(expected.dtype, np.floating):
-        differing = int(np.count_nonzero(actual != expected))
-        return Comparison(case, tensor.name, provider, 0.0, 0.0, rms(expected), expected.size, differing)
+        differs = np.argwhere(actual != expected)
+        first = _told(differs[0], actual, expected) if len(differs) else ""
+        return Comparison(
+            case, tensor.name, provider, 0.0, 0.0, rms(expected), expected.size, len(differs), first=first
+        )
     distance = np.abs(actual.astype(np.float64) - expected)
     both_same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     distance = np.where(both_same, 0.0, np.where(np.isfinite(distance), distance, np.inf))
@@ -127,6 +132,14 @@ def _decisions(tensor: Tensor, actual: Array, expected: Array, allowed: float) -
     margin = expected.max(-1) - np.take_along_axis(expected, chosen[..., None], -1)[..., 0]
     differs = chosen != truth
     return truth.size, int(differs.sum()), int((differs & (margin < allowed)).sum())
+
+
+def _told(place: Array, actual: Array, expected: Array) -> str:
+    """An entry that differs, in words. place: its indices, the batch's first."""
+    names = {1: ("row",), 2: ("row", "position"), 3: ("row", "hypothesis", "position")}.get(len(place))
+    index = tuple(place.tolist())
+    where = ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=True)) if names else f"entry {index}"
+    return f"{where}: {actual[index]} in place of {expected[index]}"
 
 
 def _badness(comparison: Comparison) -> tuple[int, float]:

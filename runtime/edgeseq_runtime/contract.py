@@ -23,6 +23,8 @@ class Contract:
     recurrence: {"form": "native" | "loop" | "unroll", "steps": N where unrolled}.
     labels: the names of the classes, in the order of the last axis of the logits.
     values: named scalars that may be set at load, with their defaults; a float is float32 in the graph, an int int64.
+    decoding: how a sequence is generated, where one is: the method, its settings, the length, and the numbers of the
+        symbols for start, end and padding.
     tolerance: {"relative": r}: the proof's bound, relative to the output's root mean square.
     provenance: checkpoint hash, versions, opset.
     """
@@ -34,6 +36,7 @@ class Contract:
     labels: tuple[str, ...] | None = None
     vocabulary: Any = None
     values: Mapping[str, float | int] = field(default_factory=dict)
+    decoding: Mapping[str, Any] | None = None
     tolerance: float = 1e-5
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -55,6 +58,7 @@ class Contract:
                 "labels": list(self.labels) if self.labels is not None else None,
                 "vocabulary": self.vocabulary,
                 "values": dict(self.values),
+                "decoding": dict(self.decoding) if self.decoding is not None else None,
                 "tolerance": {"relative": self.tolerance},
                 "provenance": dict(self.provenance),
             }
@@ -81,7 +85,7 @@ class Contract:
         if steps is not None and (type(steps) is not int or steps < 1):
             raise ContractError(f"the contract's recurrence is {recurrence!r}, but steps are a number from 1")
         try:
-            labels = value.get("labels")
+            labels, decoding = value.get("labels"), value.get("decoding")
             return Contract(
                 signature=signature,
                 family=str(value["family"]),
@@ -90,6 +94,7 @@ class Contract:
                 labels=tuple(str(label) for label in labels) if labels is not None else None,
                 vocabulary=value.get("vocabulary"),
                 values=dict(value.get("values", {})),
+                decoding=dict(decoding) if decoding is not None else None,
                 tolerance=float(value.get("tolerance", {}).get("relative", 1e-5)),
                 provenance=dict(value.get("provenance", {})),
             )

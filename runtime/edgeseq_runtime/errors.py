@@ -16,6 +16,8 @@ EdgeseqError
 └── MissingError (RuntimeError)   exit 3   something is not there on this machine
     ├── MissingPackageError (ImportError)
     └── ProviderError                      an execution provider that was asked for
+
+LongInputWarning (UserWarning)             an input is longer than what the model was trained on
 """
 
 from typing import TYPE_CHECKING
@@ -99,3 +101,7 @@ class MissingPackageError(MissingError, ImportError):
 
 class ProviderError(MissingError):
     """The execution provider that was asked for is not available."""
+
+
+class LongInputWarning(UserWarning):
+    """An input is longer than any the model was trained on; told once for each model and axis."""

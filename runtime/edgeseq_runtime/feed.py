@@ -1,12 +1,13 @@
 """From what a caller gives to what the session takes: names, shapes, types, and what may be left out."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeseq_runtime.errors import InputError, UsageError
+from edgeseq_runtime.errors import InputError, LongInputWarning, UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, StatePair, Tensor
 
 Array = NDArray[Any]
@@ -37,6 +38,7 @@ class Feed:
         self._learned = frozenset(s.input for s in signature.states if s.initial == "learned")
         self._zero_cache: tuple[int, dict[str, Array]] = (0, {})
         self._length_cache: tuple[int, int, Array] = (0, 0, np.zeros(0, np.int64))
+        self._warned: set[str] = set()
         self._seen: tuple[tuple[int, ...] | None, dict[str, Array]] = (None, {})
 
     def complete(self, inputs: Inputs) -> dict[str, Array]:
@@ -166,6 +168,14 @@ class Feed:
         if limit.max is not None and size > limit.max:
             raise InputError(
                 f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at most {limit.max}"
+            )
+        if limit.trained is not None and size > limit.trained and axis not in self._warned:
+            self._warned.add(axis)
+            warnings.warn(
+                f"input '{tensor.name}' has {size} along '{axis}', but {self._name} was trained on at most "
+                f"{limit.trained}; its answer may be poor (this is told once)",
+                LongInputWarning,
+                stacklevel=4,
             )
 
     def _wrong_rank(self, tensor: Tensor, array: Array) -> InputError:

@@ -85,10 +85,14 @@ class StatePair:
 
 @dataclass(frozen=True)
 class Limit:
-    """The sizes a named axis may take: at least `min`, at most `max` (None: no upper limit)."""
+    """The sizes a named axis may take: at least `min`, at most `max` (None: no upper limit).
+
+    trained: the largest that was trained on, where a larger one deserves a warning.
+    """
 
     min: int = 1
     max: int | None = None
+    trained: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ def signature_to_json(signature: Signature) -> dict[str, Any]:
             }
             for s in signature.states
         ],
-        "limits": {name: {"min": limit.min, "max": limit.max} for name, limit in signature.limits.items()},
+        "limits": {name: _limit_to_json(limit) for name, limit in signature.limits.items()},
         "typical": dict(signature.typical),
         "streamable": signature.streamable,
         "lookahead": signature.lookahead,
@@ -201,7 +205,7 @@ def signature_from_json(value: Mapping[str, Any]) -> Signature:
                 for s in value.get("states", ())
             ),
             limits={
-                name: Limit(int(limit.get("min", 1)), _optional_int(limit.get("max")))
+                name: Limit(int(limit.get("min", 1)), *(_optional_int(limit.get(key)) for key in ("max", "trained")))
                 for name, limit in value.get("limits", {}).items()
             },
             typical={name: int(size) for name, size in value.get("typical", {}).items()},
@@ -241,6 +245,11 @@ def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
         (int(limits[0]), int(limits[1])) if limits is not None else None,
         bool(value.get("earlier", False)),
     )
+
+
+def _limit_to_json(limit: Limit) -> dict[str, int | None]:
+    trained = {} if limit.trained is None else {"trained": limit.trained}
+    return {"min": limit.min, "max": limit.max, **trained}
 
 
 def _optional_int(value: Any) -> int | None:

@@ -7,6 +7,8 @@ A contract's `vocabulary` has, by the name of an input or output, an object of
     unknown: the id of what is none of the symbols; left out, a text with such a thing is refused.
     start, end: ids that are put before and behind a text when it is encoded, and are not shown when it is decoded.
     padding: an id that fills rows and is not shown.
+    split: true where a text is cut at its white space, and each word is a sequence of its own.
+    lower: true where a text is put into small letters before it is looked up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,7 @@ KINDS: Mapping[Kind, str] = {"character": "", "word": " "}
 """The kinds, with what stands between two symbols of a text."""
 
 _IDS = ("unknown", "start", "end", "padding")
+_TRUTHS = ("split", "lower")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Vocabulary:
     """What the token ids of one input or output stand for; see above.
 
     Raises:
-        ContractError: an unknown kind, a symbol that stands twice, or an id that no symbol has.
+        ContractError: an unknown kind, a symbol that stands twice, an id that no symbol has, or a `split` or `lower`
+            that is neither true nor false.
     """
 
     symbols: tuple[str, ...]
@@ -41,6 +45,8 @@ class Vocabulary:
     start: int | None = None
     end: int | None = None
     padding: int | None = None
+    split: bool = False
+    lower: bool = False
     _ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,19 +62,38 @@ class Vocabulary:
                 raise ContractError(
                     f"'{name}' of the vocabulary is {number!r}, but its ids go from 0 to {len(self.symbols) - 1}"
                 )
+        for name in _TRUTHS:
+            if type(truth := getattr(self, name)) is not bool:
+                raise ContractError(f"'{name}' of the vocabulary is {truth!r}, but true or false is expected")
         object.__setattr__(self, "_ids", ids)
 
     def __len__(self) -> int:
         return len(self.symbols)
 
+    def pieces(self, text: str) -> list[str]:
+        """The texts that are sequences of their own: the words of `text` with `split`, otherwise `text` alone.
+
+        Raises:
+            InputError: a text without a word is to be cut into its words.
+        """
+        if not self.split:
+            return [text]
+        words = text.split()
+        if not words:
+            raise InputError("the text is empty, but the model reads at least one word")
+        return words
+
     def encode(self, text: str) -> Array:
         """The ids of a text, int64 (steps,), with `start` before and `end` behind it where the vocabulary has them.
+
+        With `split`, give one of the text's `pieces`.
 
         Raises:
             InputError: something that is none of the symbols, with its place; a text without any id.
         """
-        pieces: Sequence[str] = text if self.kind == "character" else text.split()
-        ids = [self._id(piece, place) for place, piece in enumerate(pieces, 1)]
+        text = text.lower() if self.lower else text
+        found: Sequence[str] = text if self.kind == "character" else text.split()
+        ids = [self._id(symbol, place) for place, symbol in enumerate(found, 1)]
         before = [self.start] if self.start is not None else []
         behind = [self.end] if self.end is not None else []
         if not (ids or before or behind):
@@ -132,13 +157,14 @@ class Vocabulary:
     def to_json(self) -> dict[str, Any]:
         """The vocabulary as a contract holds it."""
         ids = {name: getattr(self, name) for name in _IDS if getattr(self, name) is not None}
-        return {"symbols": list(self.symbols), "kind": self.kind, **ids}
+        truths = {name: True for name in _TRUTHS if getattr(self, name)}
+        return {"symbols": list(self.symbols), "kind": self.kind, **ids, **truths}
 
-    def _id(self, piece: str, place: int) -> int:
-        number = self._ids.get(piece, self.unknown)
+    def _id(self, symbol: str, place: int) -> int:
+        number = self._ids.get(symbol, self.unknown)
         if number is None:
             raise InputError(
-                f"{self.kind} {place} of the text, {piece!r}, is none of the {len(self.symbols)} that the model knows"
+                f"{self.kind} {place} of the text, {symbol!r}, is none of the {len(self.symbols)} that the model knows"
             )
         return number
 

@@ -32,6 +32,18 @@ def test_without_a_time_axis_nothing_is_cut():
     assert batch["x"].shape == X.shape
 
 
+@pytest.mark.parametrize(("seed", "truncate"), [(None, None), (1, None), (1, 3)])
+def test_several_right_answers_are_handed_on_as_they_are(seed, truncate):
+    """They are longer than any sequence and than y, so that they would be cut with those."""
+    table = torch.full((5, 2, 9), -1)
+    table[:, 0, :8] = torch.arange(5)[:, None]
+    data = dataset(y=np.zeros((5, 3), np.int64), y_lengths=np.full(5, 3), accepted=table.numpy())
+    for batch in Batches(data, 2, seed=seed, truncate=truncate):
+        rows = (batch["x"][:, 0, 0] / 7).long()
+        assert torch.equal(batch["accepted"], table[rows])
+        assert batch["y"].shape[1] == 3
+
+
 @pytest.mark.parametrize("steps", [1, 3, 4, 100])
 def test_pieces_put_together_are_the_whole(steps):
     pieces = list(Batches(dataset(), 5, truncate=steps))

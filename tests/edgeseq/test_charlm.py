@@ -8,13 +8,14 @@ import edgeseq_runtime
 import numpy as np
 import pytest
 import torch
+from edgeseq_export.ops.drawing import draw
 from edgeseq_runtime.errors import UsageError
 
 from edgeseq.cli import app
 from edgeseq.data import text
 from edgeseq.data.text import Document
 from edgeseq.nn import build
-from edgeseq.nn.charlm import CharLM, CharLMConfig, draw
+from edgeseq.nn.charlm import CharLM, CharLMConfig
 from edgeseq.opening import open_source
 
 FOLDER = Path(__file__).parents[2] / "models" / "charlm-docs"

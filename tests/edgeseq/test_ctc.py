@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseq.nn.ctc import PADDING, ctc_loss, edit_distance, greedy
+from edgeseq.nn.ctc import PADDING, ctc_loss, greedy
+from edgeseq.nn.edits import edit_distance
 
 CLASSES = 3
 BLANK = CLASSES

@@ -2,16 +2,20 @@
 
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from edgeseq_runtime.errors import DamagedFileError, MissingFileError, MissingPackageError, UsageError
 
 from edgeseq.data import csv_table, npz, open_data, read_file, ts
 from edgeseq.data.dataset import About, Dataset, Loaded
 from edgeseq.data.split import cut, split
+from edgeseq.nn import Batch, Network, Outputs
 from edgeseq.recipe import DataTable
+from edgeseq.training.evaluate import evaluate
 
 TS = """# two channels
 @problemName p
@@ -22,6 +26,9 @@ TS = """# two channels
 7,8:9,10:no
 """
 CSV = "sequence,a,b,label\n1,1,4,yes\n1,2,5,yes\n1,3,6,yes\n2,7,9,no\n2,8,10,no\n"
+SEQUENCES = np.array([[1, 2, np.nan, np.nan, np.nan], [3, 4, 5, 6, 7]], np.float32)[..., None]
+"""Values of two target sequences, of 2 and of 5 steps."""
+
 X = np.array([[[1, 4], [2, 5], [3, 6]], [[7, 9], [8, 10], [0, 0]]], np.float32)
 
 
@@ -117,7 +124,13 @@ def test_a_malformed_csv_names_the_line_and_column(text: str, message: str) -> N
         ({"x": X, "y": [0, 1], "rate": 16000.0}, r"'rate' of d.npz is float64 of shape \(\), but a further input"),
         ({"x": X, "y": [0, 1], "names": ["a", "b"]}, "'names' of d.npz is <U1 of shape"),
         ({"x": X, "y": [[0, 1], [1, 0]]}, r"x has 3 steps, but y has shape \(2, 2\)"),
-        ({"x": X, "y": [0, 1], "y_lengths": [1, 1]}, r"y has shape \(2,\), but with y_lengths"),
+        ({"x": X, "y": [0, 1], "y_lengths": [1, 1]}, r"y has shape \(2,\), but with y_lengths classes \(ex"),
+        ({"x": X, "y": SEQUENCES[..., 0], "y_lengths": [2, 5]}, r"y has shape \(2, 5\), .* is y\[..., None\]"),
+        ({"x": X, "y": SEQUENCES, "y_lengths": [0, 5]}, r"y_lengths\[0\] is 0, but it must be from 1 to 5, the"),
+        ({"x": X, "y": SEQUENCES, "y_lengths": [2, 6]}, r"y_lengths\[1\] is 6, but it must be from 1 to 5, the"),
+        ({"x": X, "y": SEQUENCES, "y_lengths": [3, 5]}, r"y has nan at \(0, 2, 0\)"),
+        ({"x": X, "y": SEQUENCES, "y_lengths": [[2, 5]] * 2}, r"y_lengths has shape \(2, 2\), but one length"),
+        ({"x": X, "y": SEQUENCES}, r"x has 3 steps, but y has shape \(2, 5, 1\)"),
         ({"x": X, "y": [0, 1], "lengths": [3, 4]}, r"lengths\[1\] is 4, but it must be from 1 to 3"),
         ({"x": X, "y": [0, 1], "lengths": [0, 2]}, r"lengths\[0\] is 0, but"),
         ({"x": X, "y": [0, 1], "lengths": [1.0, 2.0]}, "'lengths' of d.npz is float64, but whole numbers"),
@@ -131,6 +144,109 @@ def test_a_malformed_csv_names_the_line_and_column(text: str, message: str) -> N
 def test_a_malformed_npz_names_the_key(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         npz.parse(saved(tmp_path, **arrays), "d.npz")
+
+
+def values_of(longest: int, *lengths: int, **more: Any) -> Dataset:
+    """A dataset whose target sequences of values have these lengths."""
+    count = len(lengths)
+    x, y = np.zeros((count, 3, 2), np.float32), np.ones((count, longest, 1), np.float32)
+    return Dataset(x, y, np.full(count, 3), y_lengths=np.array(lengths), **more)
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [(np.float64, 1), (np.float32, 3)])
+def test_an_npz_with_target_sequences_of_values(tmp_path: Path, kind: type, outputs: int) -> None:
+    y = SEQUENCES.repeat(outputs, 2).astype(kind)
+    data = npz.parse(saved(tmp_path, x=X, y=y, lengths=[3, 2], y_lengths=[2, 5]), "d.npz")
+    assert (data.task, data.stepwise, data.labels, data.y.dtype) == ("forecast", False, None, np.float32)
+    assert data.y_lengths is not None
+    assert (data.y_lengths.tolist(), data.y_lengths.dtype) == ([2, 5], np.int64)
+    np.testing.assert_array_equal(data.y, y)
+    assert data.y[data.answered].tolist() == [[value] * outputs for value in range(1, 8)]
+
+
+def test_target_sequences_as_long_as_x_are_not_stepwise(tmp_path: Path) -> None:
+    y = SEQUENCES[:, 2:]
+    data = npz.parse(saved(tmp_path, x=X, y=np.zeros_like(y), y_lengths=[2, 3]), "d.npz")
+    assert (y.shape[1], data.stepwise) == (X.shape[1], False)
+
+
+def test_joined_target_sequences_are_padded() -> None:
+    one, other = (values_of(n, n, 1, naive=np.full((2, n, 1), 2.0, np.float32)) for n in (2, 4))
+    for first, second, lengths in ((one, other, [2, 1, 4, 1]), (other, one, [4, 1, 2, 1])):
+        joined = first.join(second)
+        assert joined.y_lengths is not None
+        assert joined.naive is not None
+        assert joined.y_lengths.tolist() == lengths
+        assert joined.y.shape == joined.naive.shape == (4, 4, 1)
+        assert joined.y[joined.answered].tolist() == [[1.0]] * sum(lengths)
+        assert joined.rows(np.array([2])).y_lengths == lengths[2]
+
+
+@pytest.mark.parametrize(
+    ("y", "y_lengths", "answered"),
+    [
+        (np.zeros(2, np.int64), None, [True, True]),
+        (np.zeros((2, 4)), None, [True, True]),
+        (np.zeros((2, 3), np.int64), None, [[True, True, True], [True, True, False]]),
+        (np.zeros((2, 3, 1)), None, [[True, True, True], [True, True, False]]),
+        (np.zeros((2, 2), np.int64), [0, 2], [[False, False], [True, True]]),
+        (np.zeros((2, 2, 1)), [1, 2], [[True, False], [True, True]]),
+    ],
+)
+def test_which_answers_are_no_padding(y: Any, y_lengths: Any, answered: Any) -> None:
+    data = Dataset(X, y, np.array([3, 2]), y_lengths=None if y_lengths is None else np.array(y_lengths))
+    assert data.answered.tolist() == answered
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"naive": np.zeros((2, 3, 1))}, r"y has shape \(2, 4, 1\), but naive has shape \(2, 3, 1\); one"),
+        ({"naive": np.full((2, 4, 1), np.inf)}, r"naive has inf at \(0, 0, 0\)"),
+        ({"accepted": np.zeros((2, 1, 4), np.int64)}, "accepted lists target sequences of classes, but y holds none"),
+    ],
+)
+def test_what_does_not_go_with_target_sequences_of_values(arrays: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        values_of(4, 2, 4, **arrays)
+
+
+class Averages(Network):
+    """Its figures are means over the steps of the targets, as of any network that answers with sequences of values."""
+
+    def __init__(self) -> None:
+        super().__init__(SimpleNamespace(task="forecast", output_size=1), None, "averages")
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What nobody asks for."""
+        return {"values": x}
+
+    def inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """X alone."""
+        return {"x": batch["x"]}
+
+    def loss(self, outputs: Outputs, batch: Batch) -> torch.Tensor:
+        """The mean of the targets before their ends."""
+        valid = torch.arange(batch["y"].shape[1]) < batch["y_lengths"][:, None]
+        return batch["y"][valid].mean()
+
+    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, torch.Tensor]:
+        """Their mean square."""
+        valid = torch.arange(batch["y"].shape[1]) < batch["y_lengths"][:, None]
+        return {"mse": batch["y"][valid].square().mean()}
+
+
+def test_figures_count_each_value_of_a_target_sequence_once() -> None:
+    """300 examples are two batches; what lies behind an end counts nowhere."""
+    rng = np.random.default_rng(0)
+    lengths = np.where(np.arange(300) < 256, 4, 1)
+    y = rng.standard_normal((300, 4, 1)).astype(np.float32)
+    data = Dataset(np.zeros((300, 3, 1), np.float32), y, np.full(300, 3), y_lengths=lengths)
+    counted = y[np.arange(4) < lengths[:, None]]
+    figures = evaluate(Averages(), data)
+    np.testing.assert_allclose(figures["loss"], counted.mean(), atol=1e-6)
+    np.testing.assert_allclose(figures["rmse"], np.sqrt(np.square(counted).mean()), rtol=1e-5)
+    np.testing.assert_allclose(figures["nrmse"], figures["rmse"] / counted.std(), rtol=1e-5)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from edgeseq_runtime import load
 from edgeseq_runtime.errors import DamagedFileError, UsageError
 
 from edgeseq.data import electricity_load
-from edgeseq.data.electricity_load import DAY, HORIZON, WEEK, windows
+from edgeseq.data.electricity_load import AHEAD, DAY, HORIZON, WEEK, features, pairs, windows
 from edgeseq.data.packages import package_file
 from edgeseq.nn import build
 from edgeseq.recipe import ModelTable
@@ -76,6 +76,53 @@ def test_the_time_of_the_day_returns():
     x = windows(LOADS, WEEK, 4 * WEEK, 2 * WEEK, 1).x[0]
     np.testing.assert_allclose(x[:-DAY, 1:], x[DAY:, 1:], atol=1e-5)
     np.testing.assert_allclose((x[:, 1:] ** 2).sum(-1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(("start", "end", "stride"), [(2 * WEEK - 1, 3 * WEEK, 50), (2 * WEEK, 4 * WEEK, 7)])
+def test_a_week_is_followed_by_the_two_days_behind_it(start, end, stride):
+    data = pairs(LOADS, start, end, stride)
+    last = np.arange(start, end - AHEAD, stride)
+    assert (data.x.shape, data.y.shape) == ((len(last), WEEK, 3), (len(last), AHEAD, 1))
+    assert (data.x.dtype, data.y.dtype, data.task, data.stepwise) == (np.float32, np.float32, "forecast", False)
+    assert (set(data.lengths.tolist()), set(data.y_lengths.tolist())) == ({WEEK}, {AHEAD})
+    for row, step in enumerate(last):
+        np.testing.assert_array_equal(data.x[row], features(LOADS[: step + 1])[-WEEK:])  # nothing later is read
+        ahead = slice(step + 1, step + 1 + AHEAD)
+        before = LOADS[ahead.start - WEEK : ahead.stop - WEEK]
+        day = slice(step + 1 - DAY, step + 1)
+        first = before + LOADS[day].mean() - LOADS[day.start - WEEK : day.stop - WEEK].mean()
+        np.testing.assert_allclose(data.y[row, :, 0], LOADS[ahead] - first, atol=1e-3)
+        np.testing.assert_allclose(data.naive[row, :, 0], before - first, atol=1e-3)
+
+
+def test_no_target_of_two_days_is_in_two_parts(loads):
+    """Each part has the first and the last answer that it can have; the test part has every half-hour's forecast."""
+    found = electricity_load.load_weeks()
+    places = {load: [] for load in ("train", "validation", "test")}
+    for part, data in zip(places, (found.whole, found.validation, found.test), strict=True):
+        changes = features(loads)[:, 0]
+        for row in (0, len(data) - 1):
+            (step,) = (
+                s for s in range(len(changes) - WEEK) if np.array_equal(changes[s : s + WEEK], data.x[row, :, 0])
+            )
+            first = step + 2 * WEEK  # of the loads that are forecast
+            future = changes[first - WEEK : first - WEEK + AHEAD]
+            np.testing.assert_allclose((data.y - data.naive)[row, :, 0], future, atol=1e-2)
+            places[part] += [first, first + AHEAD]
+    assert places["train"][0] == 2 * WEEK
+    assert places["validation"][0] == 8 * WEEK
+    assert (places["test"][0], places["test"][-1]) == (10 * WEEK, 12 * WEEK)
+    assert places["train"][-1] <= 8 * WEEK
+    assert places["validation"][-1] <= 10 * WEEK
+    assert len(found.test) == 2 * WEEK - AHEAD + 1
+    assert found.about.name == "electricity-load-week"
+
+
+def test_errors_of_both_sources_are_on_one_scale(parts):
+    """The naive forecast's errors a day ahead are the same, whatever the answers are added to."""
+    days, weeks = parts[2], electricity_load.load_weeks().test
+    absolute = np.abs(days.y - days.naive)[0, : len(weeks)]
+    np.testing.assert_allclose(np.abs(weeks.y - weeks.naive)[:, :HORIZON, 0], absolute, atol=1e-2)
 
 
 @pytest.mark.parametrize("content", [b"x = [1, 2, 3]", b"no python", b"x = 1", b"x = ['a']"])

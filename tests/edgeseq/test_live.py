@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,10 @@ def test_a_closed_output_ends_the_stream(models: Path) -> None:
 def filtering(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "edgeseq", "run", *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, bufsize=1, **pipes) as process:  # type: ignore[call-overload]
+    options = {"text": True, "bufsize": 1, **pipes}
+    if os.name != "nt":  # where the tests run in the background, an interrupt may be ignored, and children inherit that
+        options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, **options) as process:  # type: ignore[call-overload]
         try:
             yield process
         finally:

@@ -211,7 +211,7 @@ def test_other_data_is_not_held_to_what_the_recipe_expects_of_its_own(tmp_path: 
 DECIDED = {
     *("cell", "input_size", "output_size", "task", "vocabulary_size"),
     *("input_shape", "alphabet_size", "letters", "arity", "typical_height", "typical_width", "baseline"),
-    *("stepwise", "support_vectors"),
+    *("stepwise", "support_vectors", "max_length"),
 }
 """Keys that the data or the family's name decides; `cell` is a key of some families all the same."""
 

@@ -5,6 +5,7 @@ from itertools import combinations, product
 import pytest
 import torch
 from edgeseq_export import Source, export
+from pairwise import pairwise
 
 from edgeseq.nn import build
 
@@ -18,18 +19,6 @@ FACTORS = {
     "initial_state": ["zeros", "learned"],
 }
 GRID = [dict(zip(FACTORS, values, strict=True)) for values in product(*FACTORS.values())]
-
-
-def pairwise(grid):
-    """A subset in which every pair of values of two factors occurs, chosen greedily."""
-    pairs_of = [frozenset(combinations(sorted(case.items(), key=str), 2)) for case in grid]
-    missing = set().union(*pairs_of)
-    chosen = []
-    while missing:
-        best = max(range(len(grid)), key=lambda i: len(pairs_of[i] & missing))
-        chosen.append(best)
-        missing -= pairs_of[best]
-    return chosen
 
 
 def name(case):

@@ -50,6 +50,25 @@ def test_integers_must_be_equal():
     assert not compare("case", tokens, "cpu", np.array([1, 3]), np.array([1, 2]), 0.0).passed
 
 
+@pytest.mark.parametrize(
+    ("shape", "place", "words"),
+    [
+        ((3,), (2,), "row 2: 7 in place of 1"),
+        ((3, 4), (1, 3), "row 1, position 3: 7 in place of 1"),
+        ((3, 2, 4), (1, 0, 2), "row 1, hypothesis 0, position 2: 7 in place of 1"),
+        ((2, 1, 1, 2), (1, 0, 0, 1), "entry (1, 0, 0, 1): 7 in place of 1"),
+    ],
+)
+def test_the_first_integer_that_differs_is_told(shape, place, words):
+    expected = np.ones(shape, np.int64)
+    actual = expected.copy()
+    actual[place] = 7
+    tokens = Tensor("tokens", "int64", ("batch", *shape[1:]))
+    result = compare("case", tokens, "cpu", actual, expected, 0.0)
+    assert (result.differing, result.first) == (1, words)
+    assert compare("case", tokens, "cpu", expected, expected, 0.0).first == ""
+
+
 @pytest.mark.parametrize("allowed", [float("inf"), float("nan")])
 def test_a_bound_that_is_no_number_proves_nothing(allowed):
     assert not compare("case", LOGITS, "cpu", TRUTH, TRUTH, allowed).passed

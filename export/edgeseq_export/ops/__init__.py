@@ -4,7 +4,7 @@ from edgeseq_export.ops.layer import Layer
 from edgeseq_export.ops.leaky import LeakyLayer
 from edgeseq_export.ops.native import NativeLayer
 from edgeseq_export.ops.recurrence import recur
-from edgeseq_export.ops.recurrent import Cell, RecurrentLayer
+from edgeseq_export.ops.recurrent import Cell, OperatorLayer, RecurrentLayer
 from edgeseq_export.ops.reservoir import ReservoirLayer
 from edgeseq_export.ops.solve import Solve
 from edgeseq_export.ops.stepped import SteppedLayer
@@ -14,6 +14,7 @@ __all__ = [
     "Layer",
     "LeakyLayer",
     "NativeLayer",
+    "OperatorLayer",
     "RecurrentLayer",
     "ReservoirLayer",
     "Solve",

@@ -1,6 +1,6 @@
 """recur(): one step repeated over time. A plain loop in torch; a placeholder while a network is being exported."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 DOMAIN = "edgeseq"
 PLACEHOLDER = "Recurrence"
-"""Inputs: states, then what a step reads, time first. Outputs: last states, then what every step gives, time first.
-Attributes: body (the step's name), states (how many), backward (1: from the last step to the first)."""
+"""Inputs: states, then what a step reads, time first, then what every step reads alike. Outputs: last states, then what
+every step gives, time first. Attributes: body (the step's name), states and fixed (how many), backward (1: from the
+last step to the first), stops (1: once all rows have ended), count (how many steps, where no input says it, else 0)."""
 
 Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Body:
-    """A step to be traced by itself: the module, and the axes and type of each input, states first.
+    """A step to be traced by itself: the module, and the axes and type of each input, in a step's order.
 
     axes: a number where the size is fixed, a name where it is free; the first is the batch's.
     """
@@ -69,8 +70,8 @@ def recording() -> Iterator[Bodies]:
 class HeldStep(nn.Module):
     """A step that holds its states and gives zeros after a row's end.
 
-    Inputs: states and per-step inputs (batch, …), and for ragged rows valid (batch, 1) bool. Outputs: next states,
-    then the step's outputs (batch, …).
+    Inputs: states, for ragged rows valid (batch, 1) bool, per-step inputs and what every step reads, each (batch, …).
+    Outputs: next states, then the step's outputs (batch, …).
     """
 
     def __init__(self, step: nn.Module, states: int, ragged: bool) -> None:
@@ -81,13 +82,13 @@ class HeldStep(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensors:
         """The next states, then the outputs."""
-        given = tensors[:-1] if self.ragged else tensors
-        results: Tensors = self.step(*given)
+        states, read = tensors[: self._states], tensors[self._states :]
+        results: Tensors = self.step(*states, *(read[1:] if self.ragged else read))
         following, outputs = results[: self._states], results[self._states :]
         if not self.ragged:
             return *following, *(y + 0 for y in outputs)  # a graph may not name one value twice, as state and output
-        valid = tensors[-1]
-        held = tuple(torch.where(_like(valid, new), new, old) for new, old in zip(following, tensors, strict=False))
+        valid = read[0]
+        held = tuple(torch.where(_like(valid, new), new, old) for new, old in zip(following, states, strict=True))
         return *held, *(torch.where(_like(valid, y), y, y.new_zeros(())) for y in outputs)
 
 
@@ -97,33 +98,55 @@ def _like(valid: Tensor, tensor: Tensor) -> Tensor:
 
 
 def recur(
-    step: nn.Module, states: Tensors, inputs: Tensors, lengths: Tensor | None = None, *, backward: bool = False
+    step: nn.Module,
+    states: Tensors,
+    inputs: Tensors,
+    lengths: Tensor | None = None,
+    *,
+    backward: bool = False,
+    fixed: Tensors = (),
+    count: int = 0,
+    stops: bool = False,
 ) -> tuple[Tensors, Tensors]:
     """Repeat a step over time.
 
     Args:
-        step: called as step(*states, *inputs of one step); returns the next states, then its outputs. All tensors are
-            (batch, …). What does not depend on the states belongs before the recurrence, for all steps at once.
+        step: called as step(*states, *inputs of one step, *fixed); returns the next states, then its outputs. All
+            tensors are (batch, …). What does not depend on the states belongs before the recurrence, for all steps at
+            once.
         states: what the first step starts from, each (batch, …).
         inputs: what the steps read, each (time, batch, …).
         lengths: int64 (batch,), from 1 to time; None: every row is whole.
         backward: from the last step (of each row) to the first.
+        fixed: what every step reads alike, each (batch, …).
+        count: how many steps, where there are no inputs to say it.
+        stops: the last state, bool (batch, 1), says which rows have ended. Once all have, no step need be made any
+            more: for a row that has ended a step gives zeros, and leaves alone what is used of its states in the end.
+            Stands without lengths, and not backward.
 
     Returns: the states after each row's last step, each (batch, …); the outputs, each (time, batch, …), zero after a
         row's end.
     """
-    time = inputs[0].shape[0]
+    if not (inputs or count):
+        raise ValueError("a recurrence without inputs needs a count of its steps")
+    time = inputs[0].shape[0] if inputs else count
     held = HeldStep(step, len(states), lengths is not None)
     if lengths is not None:
-        inputs = (*inputs, (torch.arange(time, device=lengths.device)[:, None] < lengths[None, :])[:, :, None])
+        inputs = ((torch.arange(time, device=lengths.device)[:, None] < lengths[None, :])[:, :, None], *inputs)
     bodies = _recording.get()
     if bodies is not None:
-        return _placeholder(held, states, inputs, bodies, backward)
-    collected: list[Tensors] = [()] * time
+        kind = {"backward": int(backward), "stops": int(stops), "count": 0 if inputs else time}
+        return _placeholder(held, (states, inputs, fixed), bodies, kind)
+    collected: list[Tensors] = []
     for t in reversed(range(time)) if backward else range(time):
-        results = held(*states, *(x[t] for x in inputs))
-        states, collected[t] = results[: len(states)], results[len(states) :]
-    return states, tuple(torch.stack(values) for values in zip(*collected, strict=True))
+        results = held(*states, *(x[t] for x in inputs), *fixed)
+        states = results[: len(states)]
+        collected.append(results[len(states) :])
+        if stops and states[-1].all():
+            collected += [tuple(torch.zeros_like(y) for y in collected[-1])] * (time - t - 1)
+            break
+    ordered = reversed(collected) if backward else collected
+    return states, tuple(torch.stack(values) for values in zip(*ordered, strict=True))
 
 
 def _axes(shape: torch.Size) -> tuple[int | str, ...]:
@@ -132,18 +155,22 @@ def _axes(shape: torch.Size) -> tuple[int | str, ...]:
 
 
 def _placeholder(
-    held: HeldStep, states: Tensors, inputs: Tensors, bodies: Bodies, backward: bool
+    held: HeldStep, given: tuple[Tensors, Tensors, Tensors], bodies: Bodies, kind: Mapping[str, int]
 ) -> tuple[Tensors, Tensors]:
-    tensors = (*states, *inputs)
-    shapes = [*(s.shape for s in states), *(x.shape[1:] for x in inputs)]
-    body = Body(held, tuple(_axes(shape) for shape in shapes), tuple(x.dtype for x in tensors))
+    """What stands for a recurrence in the graph.
+
+    given: states, inputs and what every step reads alike. kind: the last attributes of PLACEHOLDER.
+    """
+    states, inputs, fixed = given
+    one = (*states, *(x[0] for x in inputs), *fixed)
+    body = Body(held, tuple(_axes(each.shape) for each in one), tuple(each.dtype for each in one))
+    outputs = held(*one)[len(states) :]  # for their widths; the tracer drops it
     name = bodies.add(held.step, held.ragged, body)
-    outputs = held(*states, *(x[0] for x in inputs))[len(states) :]  # for their widths; the tracer drops it
-    time = inputs[0].shape[0]
+    time = inputs[0].shape[0] if inputs else kind["count"]
     results = torch.onnx.ops.symbolic_multi_out(
         f"{DOMAIN}::{PLACEHOLDER}",
-        list(tensors),
-        {"body": name, "states": len(states), "backward": int(backward)},
+        [*states, *inputs, *fixed],
+        {"body": name, "states": len(states), "fixed": len(fixed), **kind},
         dtypes=[x.dtype for x in (*states, *outputs)],
         shapes=[*(list(s.shape) for s in states), *([time, *y.shape] for y in outputs)],
         version=1,

@@ -1,6 +1,6 @@
 """One recurrent layer as torch computes it: in training, and as the judge of the proof."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -90,3 +90,11 @@ class RecurrentLayer(Layer):
             outputs.append(y)
             last.append(after)
         return torch.cat(outputs, -1), (torch.stack(last),)
+
+
+class OperatorLayer(RecurrentLayer):
+    """One that is its operator in every form: what goes on over a sequence of free length beside copies of a step."""
+
+    def stepped(self) -> nn.Module:
+        """As one LSTM, GRU or RNN node."""
+        return cast(nn.Module, self.native())

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from edgeseq_export.ops.recurrence import DOMAIN, PLACEHOLDER
 
+Values = Sequence[ir.Value | None]
 Written = tuple[Sequence[ir.Node], Sequence[ir.Value]]
 Writer = Callable[[ir.Node, ir.Graph, str], Written]
 """From a placeholder, the graph of its step and a prefix for names: the new nodes, and the values of its outputs."""
@@ -26,9 +27,25 @@ def state_count(node: ir.Node) -> int:
     return node.attributes["states"].as_int()
 
 
+def inputs_of(node: ir.Node) -> tuple[Values, Values, Values]:
+    """A placeholder's inputs: states, what the steps read one after the other, and what every step reads alike."""
+    states, end = state_count(node), len(node.inputs) - node.attributes["fixed"].as_int()
+    return node.inputs[:states], node.inputs[states:end], node.inputs[end:]
+
+
 def is_backward(node: ir.Node) -> bool:
     """Whether a placeholder goes from the last step to the first."""
     return node.attributes["backward"].as_int() == 1
+
+
+def stops(node: ir.Node) -> bool:
+    """Whether a placeholder's last state says which rows have ended."""
+    return node.attributes["stops"].as_int() == 1
+
+
+def step_count(node: ir.Node) -> int | None:
+    """How many steps a placeholder makes; None where its inputs say it."""
+    return node.attributes["count"].as_int() or None
 
 
 def replace_placeholders(model: ir.Model, bodies: Mapping[str, ir.Graph], write: Writer) -> ir.passes.PassResult:
@@ -46,7 +63,7 @@ def replace_placeholders(model: ir.Model, bodies: Mapping[str, ir.Graph], write:
     return ir.passes.PassResult(model, found)
 
 
-def copy_step(body: ir.Graph, inputs: Sequence[ir.Value | None], prefix: str) -> Written:
+def copy_step(body: ir.Graph, inputs: Values, prefix: str) -> Written:
     """Copies of a step's nodes over the given inputs, with names under a prefix; a step has no graphs inside."""
     value_of: dict[ir.Value, ir.Value | None] = dict(zip(body.inputs, inputs, strict=True))
     nodes: list[ir.Node] = []

@@ -1,14 +1,24 @@
-"""Loop: every placeholder becomes an ONNX Scan over its step."""
+"""Loops: every placeholder becomes an ONNX Scan over its step, or a Loop where it may stop before its last step."""
 
 from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from edgeseq_export.passes.placeholders import Written, copy_step, is_backward, replace_placeholders, state_count
+from edgeseq_export.passes.loop import write_loop
+from edgeseq_export.passes.placeholders import (
+    Values,
+    Written,
+    copy_step,
+    inputs_of,
+    is_backward,
+    replace_placeholders,
+    step_count,
+    stops,
+)
 
 
 class Scan(ir.passes.InPlacePass):
-    """Requires: for each placeholder, the graph of its step: states and per-step inputs in, states and outputs out.
+    """Requires: for each placeholder, the graph of its step: states and what it reads in, states and outputs out.
 
     Ensures: no placeholder; the weights of the steps are initialisers of the main graph.
 
@@ -26,17 +36,21 @@ class Scan(ir.passes.InPlacePass):
 
 
 def _write(node: ir.Node, body: ir.Graph, prefix: str) -> Written:
-    states = state_count(node)
-    attributes: dict[str, object] = {"body": _graph(body, prefix), "num_scan_inputs": len(body.inputs) - states}
+    if stops(node) or step_count(node) is not None:  # a Scan goes on to the end, and needs an input that has one
+        return write_loop(node, body, prefix)
+    states, inputs, fixed = inputs_of(node)
+    attributes: dict[str, object] = {"body": _graph(body, fixed, prefix), "num_scan_inputs": len(inputs)}
     if is_backward(node):
-        attributes["scan_input_directions"] = [1] * (len(body.inputs) - states)
-        attributes["scan_output_directions"] = [1] * (len(body.outputs) - states)
-    scan = ir.node("Scan", list(node.inputs), attributes, num_outputs=len(node.outputs))  # type: ignore[arg-type]
+        attributes["scan_input_directions"] = [1] * len(inputs)
+        attributes["scan_output_directions"] = [1] * (len(body.outputs) - len(states))
+    read = [*states, *inputs]
+    scan = ir.node("Scan", read, attributes, num_outputs=len(node.outputs))  # type: ignore[arg-type]
     return [scan], scan.outputs
 
 
-def _graph(body: ir.Graph, prefix: str) -> ir.Graph:
+def _graph(body: ir.Graph, fixed: Values, prefix: str) -> ir.Graph:
     """The step as a graph of its own, without shapes: those of the example batch would be taken at their word."""
-    inputs = [ir.Value(name=f"{prefix}.{value.name}", type=value.type) for value in body.inputs]
-    nodes, outputs = copy_step(body, inputs, prefix)
+    own = body.inputs[: len(body.inputs) - len(fixed)]
+    inputs = [ir.Value(name=f"{prefix}.{value.name}", type=value.type) for value in own]
+    nodes, outputs = copy_step(body, [*inputs, *fixed], prefix)
     return ir.Graph(inputs, outputs, nodes=nodes, name=prefix)

@@ -6,14 +6,21 @@ import numpy as np
 import onnx_ir as ir
 from edgeseq_runtime.errors import ExportError
 
-from edgeseq_export.passes.placeholders import Written, copy_step, is_backward, replace_placeholders, state_count
+from edgeseq_export.passes.placeholders import (
+    Written,
+    copy_step,
+    inputs_of,
+    is_backward,
+    replace_placeholders,
+    step_count,
+)
 
 _TIME_FIRST = [1, 0, 2]
 
 
 class Unroll(ir.passes.InPlacePass):
-    """Requires: for each placeholder, the graph of its step: states and per-step inputs in, states and outputs out;
-    what a placeholder reads, (time, batch, …), has a fixed time axis.
+    """Requires: for each placeholder, the graph of its step: states and what it reads in, states and outputs out;
+    what a placeholder reads step by step, (time, batch, …), has a fixed time axis.
 
     Ensures: no placeholder; as many copies of each step's nodes as that axis is long, in order, over one copy of its
     weights.
@@ -38,19 +45,19 @@ class _Copies:
 
     def __init__(self, graph: ir.Graph, node: ir.Node, body: ir.Graph, prefix: str) -> None:
         self._graph, self._node, self._body, self._prefix = graph, node, body, prefix
-        self._steps = _time(node.inputs[state_count(node)])
+        self._steps = step_count(node) or _time(inputs_of(node)[1][0])
         self._nodes: list[ir.Node] = []
 
     def write(self) -> Written:
         """The nodes, and the values that take the place of the placeholder's outputs."""
-        states = state_count(self._node)
-        current: list[ir.Value | None] = list(self._node.inputs[:states])
-        read = zip(self._node.inputs[states:], self._body.inputs[states:], strict=True)
+        before, inputs, fixed = inputs_of(self._node)
+        states, current = len(before), list(before)
+        read = zip(inputs, self._body.inputs[states : states + len(inputs)], strict=True)
         pieces = [self._split(value, body) for value, body in read]
         collected: list[Sequence[ir.Value]] = [()] * self._steps
         order = range(self._steps)
         for step in reversed(order) if is_backward(self._node) else order:
-            given = [*current, *(piece[step] for piece in pieces)]
+            given = [*current, *(piece[step] for piece in pieces), *fixed]
             nodes, outputs = copy_step(self._body, given, f"{self._prefix}.{step}")
             self._nodes += nodes
             current, collected[step] = list(outputs[:states]), outputs[states:]

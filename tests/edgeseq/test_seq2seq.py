@@ -1,0 +1,195 @@
+"""The seq2seq family: training, figures, settings, and what a user does with it on the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from edgeseq_runtime import load
+from edgeseq_runtime.errors import LongInputWarning, UsageError
+from typer.testing import CliRunner
+
+from edgeseq import checkpoint
+from edgeseq.cli.app import app
+from edgeseq.data import Dataset
+from edgeseq.nn import Hints, build
+from edgeseq.nn.seq2seq_config import END, PADDING, START
+from edgeseq.opening import open_source
+from edgeseq.recipe import ModelTable
+from edgeseq.training.batches import Batches
+from edgeseq.training.evaluate import evaluate
+from edgeseq.training.network import network_for
+
+LETTERS, PHONES = ("a", "b", "c"), ("A", "B", "C")
+
+
+def reversed_words(count=300, accepted=False):
+    """Words of a, b and c; the answer is the word backwards in capitals."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 6, count)
+    x, y = np.zeros((2, count, 5), np.int64)
+    for row, length in enumerate(lengths):
+        x[row, :length] = rng.integers(0, 3, length)
+        y[row, :length] = x[row, :length][::-1]
+    more = {}
+    if accepted:
+        also = np.where(np.arange(5) < lengths[:, None], y, -1)
+        more = {"accepted": np.stack([np.where(also >= 0, (also + 1) % 3, -1), also], 1)}
+    return Dataset(x, y, lengths, PHONES, y_lengths=lengths, vocabulary={"tokens": LETTERS}, token_count=3, **more)
+
+
+def small(**settings):
+    return network_for(ModelTable("seq2seq", {"hidden_size": 16, "embedding_size": 8, **settings}), reversed_words(), 0)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A checkpoint that has learnt to turn words around."""
+    folder = tmp_path_factory.mktemp("seq2seq")
+    network = small(attention="general", hidden_size=32).train()
+    optimiser = torch.optim.AdamW(network.parameters(), 0.01)
+    for epoch in range(15):
+        for batch in Batches(reversed_words(), 16, seed=epoch, bucket=4):
+            optimiser.zero_grad()
+            network.loss(network(**network.inputs(batch)), batch).backward()
+            optimiser.step()
+    checkpoint.save(folder / "seq2seq.pt", network.eval(), {}, {})
+    return folder / "seq2seq.pt"
+
+
+def run(*arguments, **more):
+    return CliRunner().invoke(app, list(map(str, arguments)), **more)
+
+
+def test_it_learns(trained):
+    network = checkpoint.load(trained).module
+    figures = evaluate(network, reversed_words())
+    assert figures["sequence_accuracy"] > 0.9
+    assert figures["error_rate"] < 0.05
+    assert figures["loss"] < 0.2
+
+
+def test_figures_are_by_the_nearest_right_answer():
+    data, network = reversed_words(accepted=True).rows(np.array([0])), small().eval()
+    said = data.accepted[0, 0][: int(data.y_lengths[0])].tolist()
+    batch = {"y": torch.from_numpy(data.y), "y_lengths": torch.from_numpy(data.y_lengths)}
+
+    def figures(symbols, **more):
+        row = torch.tensor([[*(s + 3 for s in symbols), END, PADDING]])
+        return {name: float(value) for name, value in network.metrics({"generated": row}, {**batch, **more}).items()}
+
+    assert figures(said)["sequence_accuracy"] == 0
+    also = {"accepted": torch.from_numpy(data.accepted)}
+    assert figures(said, **also) == {"sequence_accuracy": 1, "error_rate": 0}
+    wrong = figures([*said, 0], **also)
+    assert wrong == {"sequence_accuracy": 0, "error_rate": pytest.approx(1 / len(said))}
+
+
+def test_the_target_is_read_one_step_late():
+    network, data = small(), reversed_words(4)
+    batch = {"y": torch.from_numpy(data.y), "y_lengths": torch.from_numpy(data.y_lengths)}
+    truth, before, valid = network._shifted(batch)
+    for row, length in enumerate(data.y_lengths):
+        said = [*(data.y[row, :length] + 3), END]
+        assert truth[row].tolist() == said + [PADDING] * (truth.shape[1] - len(said))
+        assert before[row, : length + 1].tolist() == [START, *said[:-1]]
+        assert valid[row].tolist() == [True] * len(said) + [False] * (truth.shape[1] - len(said))
+
+
+def test_scheduled_sampling_feeds_back_a_share():
+    network = small(scheduled_sampling=0.25)
+    before = torch.full((200, 50), 7)
+    scores = torch.zeros(200, 50, 9)
+    scores[..., 8] = 1
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        mixed = network._mixed(before, scores)
+    assert (mixed[:, 0] == 7).all()
+    assert float((mixed[:, 1:] == 8).float().mean()) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_row_is_the_same_alone_and_beside_longer_ones(trained):
+    network, data = checkpoint.load(trained).module, reversed_words(40)
+    together = network(tokens=torch.from_numpy(data.x), lengths=torch.from_numpy(data.lengths))["generated"]
+    for row, length in enumerate(data.lengths):
+        alone = network(tokens=torch.from_numpy(data.x[row : row + 1, :length]), lengths=torch.tensor([length]))
+        assert alone["generated"][0].tolist() == together[row].tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"decode": "beam", "beam_width": 5}, "only 4 symbols that can be said"),
+        ({"decode": "beam", "n_best": 5}, "beam of 4 has no more"),
+        ({"decode": "widest"}, "'greedy' or 'beam' or 'sample'"),
+        ({"attention": "hard"}, "'dot' or 'general'"),
+        ({"hidden_size": 15}, "hidden_size is 15"),
+        ({"scheduled_sampling": 1.5}, "a share from 0 to 1"),
+        ({"max_length": 0}, "max_length is 0"),
+        ({"task": "forecast", "decode": "beam"}, "gives values"),
+    ],
+)
+def test_settings_that_cannot_be(settings, words):
+    config = {"input_size": 1, "vocabulary_size": 3, "output_size": 3, "max_length": 6, **settings}
+    with pytest.raises(UsageError, match=words):
+        build("seq2seq", config)
+
+
+def test_data_without_target_sequences():
+    data = Dataset(np.zeros((4, 3), np.int64), np.zeros(4, np.int64), np.full(4, 3), PHONES)
+    with pytest.raises(UsageError, match="y_lengths"):
+        network_for(ModelTable("seq2seq", {}), data, 0)
+
+
+def test_a_vocabulary_that_does_not_fit_the_weights():
+    config = {"input_size": 1, "vocabulary_size": 3, "output_size": 3, "max_length": 6}
+    with pytest.raises(UsageError, match="vocabulary"):
+        build("seq2seq", config, Hints(vocabulary={"tokens": ("a", "b")}))
+    with pytest.raises(UsageError, match="2 labels"):
+        build("seq2seq", config, Hints(labels=("A", "B")))
+
+
+def test_settings_of_an_export(trained):
+    greedy, beam = open_source(trained), open_source(trained, {"decode": "beam", "beam_width": 3, "max_length": 4})
+    assert greedy.decoding["decode"] == "greedy"
+    assert beam.signature.outputs[0].axes == ("batch", 1, 4)
+    with pytest.raises(UsageError, match="hidden_size"):
+        open_source(trained, {"hidden_size": 8})
+
+
+def test_from_checkpoint_to_text(trained, tmp_path):
+    path = tmp_path / "beam.onnx"
+    done = run("export", trained, "--decode", "beam", "--beam", 3, "--n-best", 2, "-o", path)
+    assert done.exit_code == 0, done.output
+    assert run("run", path, "--text", "abc CAB").stdout == "C B A  B A C\n"
+    shown = json.loads(run("run", path, "--text", "abc", "--json").stdout)["results"][0]
+    assert shown["generated"] == ["C B A"]
+    assert shown["hypotheses"][0][0]["generated"] == "C B A"
+    assert len(shown["hypotheses"][0]) == 2
+    assert run("verify", path, trained).exit_code == 0
+    assert run("bench", path, "--against", trained).exit_code == 0
+    lines = run("run", path, input="abc\na?b\nb\n")
+    assert lines.exit_code == 2
+    assert lines.stdout.splitlines() == ["C B A", "error", "B"]
+    assert "'?'" in lines.stderr
+
+
+def test_settings_are_of_networks_that_generate(models):
+    done = run("export", models / "lstm.pt", "--decode", "beam")
+    assert done.exit_code == 2
+    assert "of networks that generate a sequence" in done.stderr
+    done = run("export", models / "lstm.pt", "--max-length", 0)
+    assert done.exit_code == 2
+
+
+def test_a_source_longer_than_trained_is_told_once(trained, tmp_path):
+    path = tmp_path / "s.onnx"
+    assert run("export", trained, "--no-verify", "-o", path).exit_code == 0
+    model = load(path)
+    model.run({"tokens": np.zeros((1, 5), np.int64)})
+    with pytest.warns(LongInputWarning, match="trained on at most 5"):
+        model.run({"tokens": np.zeros((1, 6), np.int64)})
+    model.run({"tokens": np.zeros((1, 7), np.int64)})
+    done = run("run", path, "--text", "abcabcabc")
+    assert done.exit_code == 0
+    assert done.stderr.count("trained on at most 5") == 1
