@@ -7,7 +7,8 @@ _PREFIX = "network."
 
 
 class Anonymous(ir.passes.InPlacePass):
-    """Requires: nothing. Ensures: no metadata, no doc strings, initialisers named as in the network."""
+    """Requires: nothing. Ensures: no metadata, no doc strings, no names of nodes; initialisers are named as in the
+    network."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Clear in place."""
@@ -16,4 +17,6 @@ class Anonymous(ir.passes.InPlacePass):
             if name.startswith(_PREFIX):
                 value.name = name.removeprefix(_PREFIX)
                 modified = True
+        for node in model.graph:
+            node.name = ""
         return ir.passes.PassResult(model, modified)

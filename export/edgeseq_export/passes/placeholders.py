@@ -55,7 +55,7 @@ def replace_placeholders(model: ir.Model, bodies: Mapping[str, ir.Graph], write:
         found = True
         body = bodies[body_name(node)]
         _lift_weights(body, body_name(node), graph)
-        nodes, outputs = write(node, body, f"{PLACEHOLDER.lower()}{number}")
+        nodes, outputs = write(node, body, f"r{number}")  # short: it is in the name of every value of every step
         ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, list(node.outputs), outputs)
     if found:
         forget_shapes(graph)
@@ -63,15 +63,18 @@ def replace_placeholders(model: ir.Model, bodies: Mapping[str, ir.Graph], write:
     return ir.passes.PassResult(model, found)
 
 
-def copy_step(body: ir.Graph, inputs: Values, prefix: str) -> Written:
-    """Copies of a step's nodes over the given inputs, with names under a prefix; a step has no graphs inside."""
+def copy_step(body: ir.Graph, inputs: Values, prefix: str, *, typed: bool = True) -> Written:
+    """Copies of a step's nodes over the given inputs, with names under a prefix; a step has no graphs inside.
+
+    typed: whether the values say their types, as the outputs of a graph must.
+    """
     value_of: dict[ir.Value, ir.Value | None] = dict(zip(body.inputs, inputs, strict=True))
     nodes: list[ir.Node] = []
     for node in body:
         given = [value_of.get(v, v) if v is not None else None for v in node.inputs]
         copied = ir.Node(node.domain, node.op_type, given, node.attributes.values(), num_outputs=len(node.outputs))
         for old, new in zip(node.outputs, copied.outputs, strict=True):
-            new.name, new.type = f"{prefix}.{old.name}", old.type
+            new.name, new.type = f"{prefix}.{old.name}", old.type if typed else None
             value_of[old] = new
         nodes.append(copied)
     outputs = [value_of[value] for value in body.outputs]

@@ -58,7 +58,7 @@ class _Copies:
         order = range(self._steps)
         for step in reversed(order) if is_backward(self._node) else order:
             given = [*current, *(piece[step] for piece in pieces), *fixed]
-            nodes, outputs = copy_step(self._body, given, f"{self._prefix}.{step}")
+            nodes, outputs = copy_step(self._body, given, f"{self._prefix}.{step}", typed=False)
             self._nodes += nodes
             current, collected[step] = list(outputs[:states]), outputs[states:]
         gathered = zip(zip(*collected, strict=True), self._body.outputs[states:], strict=True)
