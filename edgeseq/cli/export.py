@@ -85,6 +85,8 @@ def export(
         from edgeseq.opening import open_source
     settings = {"decode": decode, "beam_width": beam, "n_best": n_best, "max_length": max_length}
     opened = open_source(source, {key: value for key, value in settings.items() if value is not None})
+    if (beam is not None or n_best is not None) and (opened.decoding or {}).get("decode") != "beam":
+        raise UsageError("--beam and --n-best are of a beam search; add --decode beam")
     asked = opened.provenance.get("export", {})
     form = recurrence or asked.get("recurrence") or opened.form
     if steps is None and form == "unroll":

@@ -150,7 +150,7 @@ def _searched(search: "Search") -> str:
 def _told(data: dict[str, Any]) -> str:
     """What the data asks for, and how many examples there are in each part."""
     what = f"{data['outputs']} values" if data["task"] == "forecast" else f"{data['outputs']} classes"
-    if data["task"] == "transcribe":
+    if data["sequence"]:
         what = f"a sequence of {what}"
     each = "every step" if data["stepwise"] else "each example"
     return f"{what}, for {each}; {data['training']} + {data['validation']} + {data['test']} examples"

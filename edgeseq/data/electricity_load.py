@@ -8,8 +8,9 @@ of pmdarima, which is not imported.
 
 The same loads are there as pairs of sequences: a week of what a step reads, and the two days behind it. What is to be
 answered is how far each of these loads is above a first forecast: the load one week before, and what the last day was
-above its own week before, on average. A device knows both and adds them, so that errors are those of the load, and the
-naive forecast is the same as above, also for the second day. No bank holiday lies in these twelve weeks.
+above its own week before, on average, of which each day ahead leaves a share (PERSISTENCE). A device knows both and
+adds them, so that errors are those of the load, and the naive forecast is the same as above, also for the second day.
+No bank holiday lies in these twelve weeks.
 """
 
 import ast
@@ -27,6 +28,10 @@ DAY, WEEK = 48, 7 * 48
 HORIZON = DAY
 AHEAD = 2 * DAY
 """How far one sequence of answers reaches, where a week is read and two days are forecast."""
+
+PERSISTENCE = 0.85
+"""How much of the last day's level is still there a day later. Of the values from 0.5 to 1 in steps of 0.05 it has the
+smallest error on the validation part."""
 
 COUNT = 12 * WEEK
 
@@ -113,10 +118,11 @@ def pairs(loads: Array, start: int, end: int, stride: int) -> Dataset:
     last = np.arange(start, end - AHEAD, stride)[:, None]
     changes = features(loads)
     x = changes[last + np.arange(1 - WEEK, 1) - WEEK]
-    level = x[:, -DAY:, :1].mean(1, keepdims=True)
+    fading = PERSISTENCE ** (np.arange(1, AHEAD + 1, dtype=np.float32) / DAY)
+    level = x[:, -DAY:, :1].mean(1, keepdims=True) * fading[:, None]
     y = changes[last + np.arange(1, AHEAD + 1) - WEEK][:, :, :1] - level
     lengths, y_lengths = (np.full(len(x), steps, np.int64) for steps in (WEEK, AHEAD))
-    return Dataset(x, y, lengths, y_lengths=y_lengths, naive=np.zeros_like(y) - level)
+    return Dataset(x, y, lengths, y_lengths=y_lengths, naive=-level)
 
 
 def features(loads: Array) -> Array:

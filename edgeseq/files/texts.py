@@ -157,13 +157,15 @@ def _sequences(model: "Model", given: Iterable[_Given]) -> Sequences:
     reader = _Reader(model)
     items, ids, parts = [], [], []
     for one in given:
-        rows, error = [], one.error
+        rows, error, text = [], one.error, one.text
+        if text is not None and not _writable(text):
+            text, error = text.encode("utf-8", "replace").decode(), "the text is not UTF-8"
         if error is None:
             try:
                 rows = reader.rows(one)
             except InputError as refusal:
                 error = str(refusal)
-        items.append(Item(one.text, len(rows), reader.vocabulary.split, one.place, error))
+        items.append(Item(text, len(rows), reader.vocabulary.split, one.place, error))
         ids.append(one.id)
         parts += rows
     if not any(t.of == reader.tensor.name for t in model.signature.inputs):
@@ -191,6 +193,15 @@ def _json_line(where: str, number: int, line: bytes, needed: Signature) -> _Give
     except InputError as error:
         return _Given(place, name, error=str(error).removeprefix(f"{place}: "))
     return _Given(place, name, arrays=arrays)
+
+
+def _writable(text: str) -> bool:
+    """Whether a text is one: an argument or a JSON string can hold half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _not_utf8(line: bytes) -> str | None:

@@ -91,7 +91,7 @@ class Seq2Seq(Reader):
         like = states[0]
         chance = None if noise is None else (noise, *self._chance(noise, values))
         exponent = values.get("length_penalty", like.new_tensor(self.config.length_penalty))
-        start = None if self.start is None else self.start.expand(len(like), -1)
+        start = None if self.start is None else self.start.expand(like.shape[0], -1)
         found = self.generation(states, fixed, start, chance, exponent)
         return found if self.says else self.answer(found["values"])
 
@@ -135,7 +135,7 @@ class Seq2Seq(Reader):
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Beside the known target: cross entropy of a symbol, or the mean squared error of standardised values."""
         if self.start is not None and not self.training:  # what it gives by itself tells what it has learnt
-            truth, valid = self._values(batch)
+            truth, valid = (each[:, : self.config.max_length] for each in self._values(batch))
             given = (outputs["values"][:, : truth.shape[1]] - self.y_mean) / self.y_deviation
             return F.mse_loss(given[valid], truth[valid])
         inputs = self.inputs(batch)

@@ -152,5 +152,6 @@ def _about(network: Network, parts: Parts) -> dict[str, Any]:
     data = parts.train
     counts = {"training": len(data), "validation": len(parts.validation), "test": len(parts.test)}
     outputs = len(data.labels) if data.labels is not None else data.y.shape[-1]
-    about = {"task": data.task, "outputs": outputs, "stepwise": data.stepwise, **counts}
+    answers = {"outputs": outputs, "stepwise": data.stepwise, "sequence": data.y_lengths is not None}
+    about = {"task": data.task, **answers, **counts}
     return {"data": about, "parameters": network.weight_count}

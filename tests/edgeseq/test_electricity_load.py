@@ -90,7 +90,8 @@ def test_a_week_is_followed_by_the_two_days_behind_it(start, end, stride):
         ahead = slice(step + 1, step + 1 + AHEAD)
         before = LOADS[ahead.start - WEEK : ahead.stop - WEEK]
         day = slice(step + 1 - DAY, step + 1)
-        first = before + LOADS[day].mean() - LOADS[day.start - WEEK : day.stop - WEEK].mean()
+        level = LOADS[day].mean() - LOADS[day.start - WEEK : day.stop - WEEK].mean()
+        first = before + level * 0.85 ** (np.arange(1, AHEAD + 1) / DAY)
         np.testing.assert_allclose(data.y[row, :, 0], LOADS[ahead] - first, atol=1e-3)
         np.testing.assert_allclose(data.naive[row, :, 0], before - first, atol=1e-3)
 

@@ -178,8 +178,23 @@ def test_settings_are_of_networks_that_generate(models):
     done = run("export", models / "lstm.pt", "--decode", "beam")
     assert done.exit_code == 2
     assert "of networks that generate a sequence" in done.stderr
-    done = run("export", models / "lstm.pt", "--max-length", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--max-length", 0], "max_length is 0, but at least 1 is needed"),
+        (["--beam", 3], "add --decode beam"),
+        (["--n-best", 2, "--decode", "sample"], "add --decode beam"),
+        (["--decode", "beam", "--beam", 5], "only 4 symbols"),
+        (["--steps", 5], "any length in every form"),
+    ],
+)
+def test_settings_that_an_export_refuses(trained, tmp_path, arguments, words):
+    done = run("export", trained, *arguments, "-o", tmp_path / "x.onnx")
     assert done.exit_code == 2
+    assert words in done.stderr
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_a_source_longer_than_trained_is_told_once(trained, tmp_path):

@@ -194,6 +194,8 @@ SHOWN = "b\N{REPLACEMENT CHARACTER}a"
         ([], '[0]\n{"text": "b3"}\n[2]\n', "b3", SECOND, UNKNOWN),
         ([], "[0]\n[0, 4]\n[2]\n", None, SECOND, "input 'tokens' has 4 at (0, 1), but its values go from 0 to 3"),
         ([], "[0]\n[]\n[2]\n", None, SECOND, "'tokens' is empty, but at least one step is needed"),
+        (["a", "b\udcff", "c"], None, "b?", "text 2", "the text is not UTF-8"),
+        ([], '[0]\n"b\\ud800"\n[2]\n', "b?", SECOND, "the text is not UTF-8"),
         ([], '[0]\n{"text": 5}\n[2]\n', None, SECOND, "the key 'tokens' is missing"),
         ([], "[0]\n[1\n[2]\n", None, SECOND, "not JSON: "),
         ([], b"[0]\n[\xff]\n[2]\n", None, SECOND, "byte 2 is not UTF-8 text"),

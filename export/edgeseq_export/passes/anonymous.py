@@ -7,8 +7,10 @@ _PREFIX = "network."
 
 
 class Anonymous(ir.passes.InPlacePass):
-    """Requires: nothing. Ensures: no metadata, no doc strings, no names of nodes; initialisers are named as in the
-    network."""
+    """Requires: nothing.
+
+    Ensures: no metadata, no doc strings, no names of nodes; initialisers are named as in the network.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Clear in place."""
