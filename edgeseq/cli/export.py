@@ -30,8 +30,8 @@ def export(
         str | None,
         typer.Option(
             metavar="native|loop|unroll",
-            help="How recurrences are written: one ONNX operator a layer, a Scan, or copies of the step; by default "
-            "as the recipe or the family has it.",
+            help="How recurrences are written: one ONNX operator a layer, a Scan or Loop, or copies of the step; by "
+            "default as the recipe or the family has it.",
         ),
     ] = None,
     steps: Annotated[

@@ -104,7 +104,7 @@ def with_settings(network: Network, settings: Mapping[str, Any]) -> Network:
         raise UsageError(
             f"'{strange[0]}' cannot be set for an export; {known} can"
             if known
-            else f"'{strange[0]}' is of networks that generate a sequence, but the family '{network.family}' does not"
+            else f"'{strange[0]}' is of the family 'seq2seq', but this network is of the family '{network.family}'"
         )
     changed = build(network.family, {**asdict(network.config), **settings}, network.hints)
     changed.load_state_dict(network.state_dict())

@@ -5,7 +5,7 @@ edgeseq.nn.attention; scheduled sampling in two parallel passes as in Mihaylova 
 Transformers", 2019.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -24,7 +24,7 @@ from edgeseq.nn.decoding import Decoding
 from edgeseq.nn.edits import edit_distance
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.reader import Reader
-from edgeseq.nn.seq2seq_config import END, PADDING, SPECIAL, START, Seq2SeqConfig
+from edgeseq.nn.seq2seq_config import END, PADDING, SPECIAL, START, UNKNOWN, Seq2SeqConfig
 
 
 class Seq2Seq(Reader):
@@ -114,17 +114,21 @@ class Seq2Seq(Reader):
         """How text becomes tokens, and what is generated becomes text."""
         found: dict[str, Any] = {}
         if self.hints.vocabulary is not None and "tokens" in self.hints.vocabulary:
-            symbols = list(self.hints.vocabulary["tokens"])
-            found["tokens"] = {"symbols": symbols, "kind": "character", **_reading(symbols)}
+            found["tokens"] = _reading(list(self.hints.vocabulary["tokens"]))
         if self.says and self.hints.labels is not None:
             special = {"padding": PADDING, "start": START, "end": END}
-            found["generated"] = {"symbols": [*SPECIAL, *self.hints.labels], "kind": "word", **special}
+            kind = _kind(self.hints.labels)
+            found["generated"] = {"symbols": [*SPECIAL, *self.hints.labels], "kind": kind, **special}
         return found or None
 
     def decoding(self) -> Mapping[str, Any]:
-        """The settings of an export, and of symbols the numbers of start, end and padding."""
-        settings = {name: getattr(self.config, name) for name in self.export_settings}
-        return {**settings, "start": START, "end": END, "padding": PADDING} if self.says else settings
+        """How long the answer is, and of symbols the settings in effect, and the numbers of start, end and padding."""
+        config = self.config
+        if not self.says:
+            return {"max_length": config.max_length}
+        search = ("beam_width", "n_best", "length_penalty") if config.decode == "beam" else ()
+        settings = {name: getattr(config, name) for name in ("decode", *search, "max_length")}
+        return {**settings, "start": START, "end": END, "padding": PADDING}
 
     def values(self) -> Mapping[str, float | int]:
         """Of a beam search `length_penalty`; where symbols are drawn `temperature` and `top_k`, as of a charlm."""
@@ -236,9 +240,26 @@ class Seq2Seq(Reader):
         return temperature, values.get("top_k", torch.tensor(0, device=noise.device))
 
 
-def _reading(symbols: list[str]) -> dict[str, bool]:
-    """How a text is cut: at its spaces where there is no symbol for one; and that there are only small letters."""
-    return {"split": not any(s.isspace() for s in symbols), "lower": not any(s != s.lower() for s in symbols)}
+def _kind(symbols: Sequence[str]) -> str:
+    """Whether a text is its characters, or words (phonemes) between spaces."""
+    return "character" if all(len(symbol) == 1 for symbol in symbols) else "word"
+
+
+def _reading(symbols: list[str]) -> dict[str, Any]:
+    """The vocabulary of the source.
+
+    A text of characters is cut at its spaces where there is no symbol for one, and put into small letters where there
+    are no others.
+    """
+    known = [symbol for symbol in symbols if symbol != UNKNOWN]
+    found: dict[str, Any] = {"symbols": symbols, "kind": _kind(known)}
+    if UNKNOWN in symbols:
+        found["unknown"] = symbols.index(UNKNOWN)
+    if not any(symbol != symbol.lower() for symbol in known):
+        found["lower"] = True
+    if found["kind"] == "character" and not any(symbol.isspace() for symbol in known):
+        found["split"] = True
+    return found
 
 
 def _answers(batch: Batch) -> list[list[list[int]]]:

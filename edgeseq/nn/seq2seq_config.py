@@ -13,6 +13,9 @@ SPECIAL = ("<pad>", "<s>", "</s>")
 
 PADDING, START, END = range(len(SPECIAL))
 
+UNKNOWN = "<unk>"
+"""The symbol of a source that stands for all that is none of the others."""
+
 
 @dataclass(frozen=True)
 class Seq2SeqConfig:

@@ -112,7 +112,8 @@ def _fixed_axes(source: Source, form: str, steps: int | None) -> Mapping[str, in
             raise ExportError(
                 f"steps are of the unroll form; '{form}' takes sequences of any length"
                 if form != "unroll"
-                else f"{source.name} takes sequences of any length in every form, so there are no steps to set"
+                else f"{source.name} takes sequences of any length in every form, so it has no steps; "
+                "what it generates is as long as its max_length"
             )
         return {}
     signature, steps = source.signature, source.steps if steps is None else steps

@@ -132,6 +132,8 @@ def _with_scores(comparison: Comparison, actual: Mapping[str, Array], truth: Map
     if not comparison.first or SCORES not in actual:
         return comparison
     scores, true_scores = actual[SCORES], truth[SCORES].values
+    if scores.shape != actual[comparison.output].shape[:-1]:  # of something else
+        return comparison
     differs = np.argwhere((actual[comparison.output] != truth[comparison.output].values).any(-1))[0]
     place = tuple(differs.tolist())
     told = f"{comparison.first}; its score is {scores[place]:.7g}, and {true_scores[place]:.7g} in PyTorch"

@@ -149,6 +149,23 @@ def test_a_vocabulary_that_does_not_fit_the_weights():
         build("seq2seq", config, Hints(labels=("A", "B")))
 
 
+@pytest.mark.parametrize(
+    ("symbols", "expected"),
+    [
+        (("a", "b"), {"kind": "character", "lower": True, "split": True}),
+        (("a", "B", " "), {"kind": "character"}),
+        (("AH", "K"), {"kind": "word"}),
+        (("hello", "world", "<unk>"), {"kind": "word", "lower": True, "unknown": 2}),
+        (("<unk>", "a"), {"kind": "character", "lower": True, "split": True, "unknown": 0}),
+    ],
+)
+def test_how_a_text_is_read(symbols, expected):
+    config = {"input_size": 1, "vocabulary_size": len(symbols), "output_size": 2, "max_length": 6}
+    network = build("seq2seq", config, Hints(vocabulary={"tokens": symbols}, labels=("x", "y")))
+    assert network.vocabulary()["tokens"] == {"symbols": list(symbols), **expected}
+    assert network.vocabulary()["generated"]["kind"] == "character"
+
+
 def test_settings_of_an_export(trained):
     greedy, beam = open_source(trained), open_source(trained, {"decode": "beam", "beam_width": 3, "max_length": 4})
     assert greedy.decoding["decode"] == "greedy"
@@ -161,23 +178,23 @@ def test_from_checkpoint_to_text(trained, tmp_path):
     path = tmp_path / "beam.onnx"
     done = run("export", trained, "--decode", "beam", "--beam", 3, "--n-best", 2, "-o", path)
     assert done.exit_code == 0, done.output
-    assert run("run", path, "--text", "abc CAB").stdout == "C B A  B A C\n"
+    assert run("run", path, "--text", "abc CAB").stdout == "CBA  BAC\n"
     shown = json.loads(run("run", path, "--text", "abc", "--json").stdout)["results"][0]
-    assert shown["generated"] == ["C B A"]
-    assert shown["hypotheses"][0][0]["generated"] == "C B A"
+    assert shown["generated"] == ["CBA"]
+    assert shown["hypotheses"][0][0]["generated"] == "CBA"
     assert len(shown["hypotheses"][0]) == 2
     assert run("verify", path, trained).exit_code == 0
     assert run("bench", path, "--against", trained).exit_code == 0
     lines = run("run", path, input="abc\na?b\nb\n")
     assert lines.exit_code == 2
-    assert lines.stdout.splitlines() == ["C B A", "error", "B"]
+    assert lines.stdout.splitlines() == ["CBA", "error", "B"]
     assert "'?'" in lines.stderr
 
 
 def test_settings_are_of_networks_that_generate(models):
     done = run("export", models / "lstm.pt", "--decode", "beam")
     assert done.exit_code == 2
-    assert "of networks that generate a sequence" in done.stderr
+    assert "is of the family 'seq2seq'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -55,15 +55,30 @@ def make(decode="greedy", tokens=True, cell="lstm", **settings):
     if nonlinearity:
         config["nonlinearity"] = nonlinearity
     config |= {"task": "forecast"} if decode == "values" else {"decode": decode, "beam_width": 3}
+    for seed in range(5, 100):
+        network = drawn({**config, **settings}, seed)
+        if decode == "values" or moves(network):
+            return network
+    raise AssertionError(f"no network of {config} listens to its input")
+
+
+def drawn(config, seed):
+    """A network with large weights, so that its answers hang on the input."""
     with torch.random.fork_rng():
-        torch.manual_seed(5)
-        network = build("seq2seq", {**config, **settings}, Hints(typical={"batch": 1, "time": 5})).eval()
+        torch.manual_seed(seed)
+        network = build("seq2seq", config, Hints(typical={"batch": 1, "time": 5})).eval()
         for name, value in network.named_parameters():
             value.data.mul_(1.0 if "bias" in name else 2.0)
         network.output.head.weight.data.mul_(2)
-        if decode == "values":
+        if network.start is not None:
             network.start.data.normal_()
     return network
+
+
+def moves(network):
+    """Whether the symbols differ between inputs, as a proof needs it."""
+    one, other = (answers(network, {**inputs(network, 8, 5, seed), "lengths": np.full(8, 5)}) for seed in (1, 2))
+    return (one["generated"] != other["generated"]).mean() > 0.05
 
 
 def source(network):
@@ -114,6 +129,12 @@ def test_proof_passes(case, operators, tmp_path):
     assert {"1×1", "3×7", "8×5", "8×50"} <= {c.case.split()[0] for c in report.comparisons}  # time is free in all forms
     assert any("ragged" in c.case for c in report.comparisons)
     assert bool(operators(path.read_bytes()) & CONTROL_FLOW) is (case["form"] != "unroll")
+
+
+def test_every_network_of_the_table_listens_to_its_input():
+    for case in GRID:
+        if case["decode"] != "values":
+            assert moves(make(**{key: value for key, value in case.items() if key != "form"})), case
 
 
 def test_table_crosses_all_factors():
@@ -287,6 +308,8 @@ def test_the_contract_says_how_it_decodes():
         **{"decode": "beam", "beam_width": 3, "n_best": 2, "length_penalty": 0.0, "max_length": LENGTH},
         **{"start": START, "end": END, "padding": PADDING},
     }
+    assert "beam_width" not in make("greedy").decoding()
+    assert make("values").decoding() == {"max_length": LENGTH}
     assert contract.steps is None
     assert not contract.signature.streamable
 
@@ -300,6 +323,14 @@ def test_a_difference_is_told_with_its_place_and_scores(decode, place):
     report = verify(convert(source(network)), source(other))
     worst = next(c for c in report.failures if c.output == "generated")
     assert re.search(rf"{place}.*: \d in place of \d; its score is -\d\S*, and -\d\S* in PyTorch", worst.first)
+
+
+@pytest.mark.parametrize(
+    "more", [{"stops": True, "backward": True}, {"count": 3, "backward": True}, {"count": 3, "lengths": torch.ones(2)}]
+)
+def test_recurrences_that_cannot_be(more):
+    with pytest.raises(ValueError, match="goes forward and takes no lengths"):
+        recur(Counting(), (torch.zeros(2, 1),), () if "count" in more else (torch.zeros(3, 2, 1),), **more)
 
 
 def test_an_unrolled_decoder_has_no_steps_of_its_source():

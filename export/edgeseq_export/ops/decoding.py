@@ -81,17 +81,17 @@ class SymbolStep(nn.Module):
         noise, read, chance = (read[0], read[1:-2], read[-2:]) if self._sampled else (None, read, ())
         logits, *following = self.step(symbol.squeeze(-1), *states, *read)
         known = log_probabilities(logits, self._limits)
-        chosen, margin = draw(known, noise, *chance) if noise is not None else self._likeliest(known)
+        chosen, margin = draw(known, noise, *chance) if noise is not None else _likeliest(known)
         score = torch.where(ended, score, score + known.gather(-1, chosen))
         chosen = torch.where(ended, PADDING, chosen)
         said = (chosen, margin.clamp(max=CLEAR)) if self._margins else (chosen,)
         return *following, chosen, score, ended | (chosen == self._limits.end), *said
 
-    def _likeliest(self, known: Tensor) -> Tensors:
-        if not self._margins:
-            return known.argmax(-1, keepdim=True), known
-        best, symbols = largest(known, 2)
-        return symbols[:, :1], best[:, :1] - best[:, 1:]
+
+def _likeliest(known: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest symbol (batch, 1), of equals the first; and by how much it is likelier than the next."""
+    best, _ = largest(known, 2)
+    return known.argmax(-1, keepdim=True), best[:, :1] - best[:, 1:]
 
 
 def decode(
@@ -197,9 +197,15 @@ def beam_search(
     Of equally good ones that of the better hypothesis comes first, then that with the lower symbol.
 
     Args:
-        states: (batch, …). fixed: see above. width: at most the symbols that can be said. best: how many of the
+        states: (batch, …). fixed: see above. width: with more than symbols that can be said, some hypotheses are
+            impossible at first, and have a score of −∞. best: how many of the
             hypotheses are given, at most width. exponent: (), of the length penalty; 0 for none.
+
+    Raises:
+        ValueError: best is not from 1 to width.
     """
+    if not 1 <= best <= width:
+        raise ValueError(f"best is {best}, but it must be from 1 to width, {width}")
     batch, device = states[0].shape[0], states[0].device
     margins = not torch.onnx.is_in_onnx_export()
     each = torch.arange(width, device=device).expand(batch, -1)
@@ -225,6 +231,7 @@ def beam_search(
         made = length.amax(1, keepdim=True) > torch.arange(limits.length, device=device)
         margin = torch.where(made, clear[0].squeeze(-1).transpose(0, 1), CLEAR)
         margin = torch.cat([margin, (score[:, :-1] - score[:, 1:])[:, :best].clamp(max=CLEAR)], 1)
+        margin = margin.nan_to_num(CLEAR)  # of two hypotheses that cannot be
     return Decoded(symbols[:, :best], score[:, :best], margin)
 
 

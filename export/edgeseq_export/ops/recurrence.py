@@ -127,8 +127,10 @@ def recur(
     Returns: the states after each row's last step, each (batch, …); the outputs, each (time, batch, …), zero after a
         row's end.
     """
-    if not (inputs or count):
-        raise ValueError("a recurrence without inputs needs a count of its steps")
+    if bool(inputs) == bool(count):
+        raise ValueError("a recurrence needs inputs, or else a count of its steps, and not both")
+    if (stops or not inputs) and (backward or lengths is not None):
+        raise ValueError("a recurrence that stops early, or has no inputs, goes forward and takes no lengths")
     time = inputs[0].shape[0] if inputs else count
     held = HeldStep(step, len(states), lengths is not None)
     if lengths is not None:
