@@ -146,6 +146,7 @@ class Feed:
         if (cached_batch, cached_time) != (batch, time):
             lengths = np.full(batch, time, np.int64)
             self._length_cache = (batch, time, lengths)
+            self._warn_of_length(self._lengths[0].of, TIME, time)
         return lengths
 
     def _check_lengths(self, tensor: Tensor, value: ArrayLike, sizes: dict[str, int]) -> Array:
@@ -157,6 +158,7 @@ class Feed:
                 f"'{tensor.name}' has {lengths[row]} in row {row}, but a length is at least {least} and at most the "
                 f"{time} steps of '{tensor.of}'"
             )
+        self._warn_of_length(tensor.of, TIME, int(lengths.max(initial=0)))
         return lengths
 
     def _check_limit(self, tensor: Tensor, axis: str, size: int) -> None:
@@ -169,14 +171,20 @@ class Feed:
             raise InputError(
                 f"input '{tensor.name}' has {size} along '{axis}', but {self._name} takes at most {limit.max}"
             )
-        if limit.trained is not None and size > limit.trained and axis not in self._warned:
-            self._warned.add(axis)
-            warnings.warn(
-                f"input '{tensor.name}' has {size} along '{axis}', but {self._name} was trained on at most "
-                f"{limit.trained}; its answer may be poor (this is told once)",
-                LongInputWarning,
-                stacklevel=4,
-            )
+        if axis != TIME or not self._lengths:  # with lengths, what lies behind a row's end is no input
+            self._warn_of_length(tensor.name, axis, size)
+
+    def _warn_of_length(self, name: str | None, axis: str, size: int) -> None:
+        trained = self._signature.limits.get(axis, _AT_LEAST_ONE).trained
+        if trained is None or size <= trained or axis in self._warned:
+            return
+        self._warned.add(axis)
+        warnings.warn(
+            f"input '{name}' has {size} along '{axis}', but {self._name} was trained on at most {trained}; its answer "
+            "may be poor (this is told once)",
+            LongInputWarning,
+            stacklevel=5,
+        )
 
     def _wrong_rank(self, tensor: Tensor, array: Array) -> InputError:
         hint = ""

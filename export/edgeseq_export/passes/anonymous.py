@@ -19,6 +19,6 @@ class Anonymous(ir.passes.InPlacePass):
             if name.startswith(_PREFIX):
                 value.name = name.removeprefix(_PREFIX)
                 modified = True
-        for node in model.graph:
+        for node in ir.traversal.RecursiveGraphIterator(model.graph):
             node.name = ""
         return ir.passes.PassResult(model, modified)
