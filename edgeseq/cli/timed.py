@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import edgeseq_runtime
-from edgeseq_runtime import Model
 from edgeseq_runtime.measure import Call, model_call, whole_inputs
 
 from edgeseq.cli.output import needing
 
+if TYPE_CHECKING:
+    from edgeseq_runtime import Model
+
 
 def reference_call(
-    path: Path, model: Model, sizes: Mapping[str, int], stream: bool, provider: str, threads: int
+    path: Path, model: "Model", sizes: Mapping[str, int], stream: bool, provider: str, threads: int
 ) -> Call:
     """The same call of another ONNX file, or of a checkpoint in PyTorch, eager, with its states carried."""
     if path.suffix.lower() == ".onnx":
@@ -20,7 +22,7 @@ def reference_call(
     return _torch_call(path, model, sizes, stream, threads)
 
 
-def _torch_call(path: Path, model: Model, sizes: Mapping[str, int], stream: bool, threads: int) -> Call:
+def _torch_call(path: Path, model: "Model", sizes: Mapping[str, int], stream: bool, threads: int) -> Call:
     with needing("export"):
         import torch
 

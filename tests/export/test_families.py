@@ -85,4 +85,5 @@ def test_proof_passes(family, settings, form, tmp_path):
 
 
 def test_every_family_has_a_row():
-    assert {*PLAIN, *STEPPED, "rnn", "lstm", "gru", "esn"} == set(FAMILIES)
+    elsewhere = {"rnn", "lstm", "gru", "esn", "seq2seq"}  # each has a table of its own
+    assert {*PLAIN, *STEPPED, *elsewhere} == set(FAMILIES)
