@@ -9,7 +9,7 @@ a row is timed, all three are checked to say the same symbols, and to end where 
     python benchmarks/decoding.py --quick         # hidden size 256 alone, less time for each call
     python benchmarks/decoding.py --hidden 128 --batch 1
 
-Exit status 1: at hidden size 256 a file is less far ahead than its aim, or 40 unrolled steps take too long to export.
+Exit status 1: a file is less far ahead than its aim, or 40 unrolled steps take too long to export.
 """
 
 import argparse
@@ -52,8 +52,8 @@ STOP = LENGTH // 4
 DECODINGS = ("greedy", "beam")
 FORMS = ("unroll", "loop")
 COLUMNS = ("PyTorch", *FORMS)
-JUDGED = 256
-"""The hidden size whose ratios are held against the aims."""
+QUICK = 256
+"""The hidden size of --quick, and of what an export costs."""
 
 FASTER = {1: 1.7, 8: 2.3}
 """How many times faster than PyTorch the better form should be at least, by batch, where all steps are made."""
@@ -110,11 +110,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hidden", nargs="+", type=int, help="hidden sizes (128, 256 and 512)")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="rows in a call (1 and 8)")
-    parser.add_argument("--quick", action="store_true", help=f"hidden size {JUDGED} alone, less time for each call")
+    parser.add_argument("--quick", action="store_true", help=f"hidden size {QUICK} alone, less time for each call")
     arguments = parser.parse_args()
     if min(arguments.batch) < 1:
         parser.error(f"--batch {min(arguments.batch)} has no rows; give 1 or more")
-    arguments.hidden = arguments.hidden or ([JUDGED] if arguments.quick else [128, JUDGED, 512])
+    arguments.hidden = arguments.hidden or ([QUICK] if arguments.quick else [128, QUICK, 512])
     arguments.seconds = 0.5 if arguments.quick else 2.0
     return arguments
 
@@ -309,7 +309,7 @@ def _ratios(setting: Setting, batch: int, cells: Mapping[str, float]) -> Iterato
     aims = {"PyTorch": None if setting.stops else FASTER.get(batch), "unroll": STOPPED if setting.stops else None}
     compared = {"PyTorch": better, **({"unroll": "loop"} if setting.stops else {})}
     for slower, faster in compared.items():
-        ratio, aim = cells[slower] / cells[faster], aims[slower] if setting.hidden == JUDGED else None
+        ratio, aim = cells[slower] / cells[faster], aims[slower]
         told = f" (at least {aim})" if aim else ""
         yield (
             f"hidden {setting.hidden}, batch {batch}, {setting.name}: {faster} is {ratio:.2f} times faster than "
@@ -320,7 +320,7 @@ def _ratios(setting: Setting, batch: int, cells: Mapping[str, float]) -> Iterato
 
 def _export_costs(sizes: Sequence[int]) -> Iterator[tuple[str, bool]]:
     """What an export takes, and how large its files are; and whether unrolling takes longer than its aim."""
-    hidden = JUDGED if JUDGED in sizes else sizes[0]
+    hidden = QUICK if QUICK in sizes else sizes[0]
     for decode in DECODINGS:
         setting = Setting(hidden, decode, stops=False)
         network = make_network(setting)

@@ -27,14 +27,14 @@ def open_source(path: str | Path, settings: Mapping[str, Any] | None = None) -> 
 
 
 def open_reference(path: str | Path, contract: Contract | None) -> Source:
-    """Open a checkpoint as what a file is compared with: a sequence is generated as the file's contract says.
+    """Open a checkpoint as what a file is compared with: with the settings that the file's contract says.
 
     Raises:
         MissingFileError, DamagedFileError, UnsafeFileError, FileError: as `checkpoint.load`.
         UsageError: the contract's settings do not fit the network.
     """
     loaded = checkpoint.load(path)
-    given = (contract.decoding if contract is not None else None) or {}
+    given = {**contract.settings, **(contract.decoding or {})} if contract is not None else {}
     settings = {key: value for key, value in given.items() if key in loaded.module.export_settings}
     return _source(loaded, settings, Path(path).name)
 
@@ -57,5 +57,6 @@ def _source(loaded: checkpoint.Checkpoint, settings: Mapping[str, Any], name: st
         initial=module.initial_values(),
         values=module.values(),
         decoding=module.decoding(),
+        settings=module.settings(),
         provenance={**known, "checkpoint_sha256": loaded.sha256},
     )

@@ -87,10 +87,14 @@ class ExportTable:
 
     recurrence: the form; the family's own where left out. steps: of the unroll form; where left out the median length,
         for networks that cannot stream the longest.
+    part: of an autoencoder, what is written; all of it where left out. stem: the name of checkpoint and file, without
+        its suffix; the family's where left out.
     """
 
     recurrence: Literal["native", "loop", "unroll"] | None = None
     steps: Count | None = None
+    part: Literal["full", "encoder", "decoder", "score"] | None = None
+    stem: str | None = None
     opset: Count = 18
 
 
@@ -101,6 +105,10 @@ class ExpectTable:
     test_relative_mae: the mean absolute error, in units of the naive forecast's. test_bits: bits a symbol.
     test_nrmse: the root mean squared error, in units of the values' deviation.
     test_valid_time: at least so many Lyapunov times pass until a free run goes astray.
+    test_rebuild_error: the mean squared error of what an autoencoder rebuilds. test_psnr_gain: decibels that it gains
+        on a corrupted input. test_bound: the evidence bound, in nats.
+    test_event_recall, test_lowest_event_recall, test_peak_distance, test_normal_alarm_share, test_false_alarms_a_week:
+        of its alarms, see edgeseq.training.alarms.
     """
 
     test_accuracy: float | None = None
@@ -111,6 +119,14 @@ class ExpectTable:
     test_rmse: float | None = None
     test_nrmse: float | None = None
     test_valid_time: float | None = None
+    test_rebuild_error: float | None = None
+    test_psnr_gain: float | None = None
+    test_bound: float | None = None
+    test_event_recall: float | None = None
+    test_lowest_event_recall: float | None = None
+    test_peak_distance: float | None = None
+    test_normal_alarm_share: float | None = None
+    test_false_alarms_a_week: float | None = None
 
 
 @dataclass(frozen=True)
@@ -131,8 +147,23 @@ FIGURES = {
     "rmse": Figure("root mean squared error", False, ("forecast",)),
     "nrmse": Figure("root mean squared error, in units of the values' deviation,", False, ("forecast",)),
     "valid_time": Figure("Lyapunov times until a free run goes astray (median)", True, ("forecast",)),
+    "rebuild_error": Figure("mean squared error of what is rebuilt", False, ("classify", "forecast")),
+    "psnr_gain": Figure("decibels gained on the corrupted input", True, ("classify", "forecast")),
+    "bound": Figure("evidence bound", True, ("classify", "forecast")),
+    "event_recall": Figure("share of the anomalies that are found", True, ("classify",)),
+    "lowest_event_recall": Figure("share of the anomalies of a kind that are found, of the worst", True, ("classify",)),
+    "peak_distance": Figure("steps from the highest score to the nearest anomaly", False, ("classify",)),
+    "normal_alarm_share": Figure("share of normal steps that alarm", False, ("classify",)),
+    "false_alarms_a_week": Figure("false alarms a week", False, ("classify",)),
 }
 """Those that a recipe can expect, by their name in metrics.json; the table `expect` puts `test_` before it."""
+
+
+@dataclass(frozen=True)
+class HeadTable:
+    """labels: how many labelled training examples the classifier on an autoencoder's codes is fitted to."""
+
+    labels: Count
 
 
 @dataclass(frozen=True)
@@ -248,7 +279,7 @@ def _read(file: Path) -> str:
 
 def _recipe(tables: Mapping[str, Any], file: str, folder: Path, text: str | None) -> Recipe:
     kinds = {"data": DataTable, "train": TrainTable, "export": ExportTable, "expect": ExpectTable}
-    known = ("model", *kinds, "tune", "compare")
+    known = ("model", *kinds, "tune", "compare", "head")
     if unknown := [name for name in tables if name not in known]:
         raise UsageError(f"{file} has the unknown table '{unknown[0]}'; known are {', '.join(known)}")
     if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
@@ -257,6 +288,8 @@ def _recipe(tables: Mapping[str, Any], file: str, folder: Path, text: str | None
     family = settings.pop("family", None)
     if not isinstance(family, str):
         raise UsageError(f"table 'model' of {file} lacks the key 'family', such as \"lstm\"")
+    if "head" in tables:
+        settings["head_labels"] = schema.build(HeadTable, tables["head"], f"table 'head' of {file}").labels
     parts: dict[str, Any] = {
         name: schema.build(kind, tables.get(name, {}), f"table '{name}' of {file}") for name, kind in kinds.items()
     }

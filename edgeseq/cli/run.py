@@ -1,7 +1,7 @@
 """`edgeseq run`: data or text in, answers out; whole sequences, or one step at a time as a live filter."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -21,9 +21,10 @@ from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, progress_bar, show, table
 from edgeseq.cli.settings import parse_settings, split_settings, with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
+from edgeseq.files.batches import cut, fillers, joined
 from edgeseq.files.inputs import split_name, suffix_of
 from edgeseq.files.lines import STANDARD
-from edgeseq.files.texts import fillers, joined, read_lines, read_texts, text_path
+from edgeseq.files.texts import known, read_lines, read_texts, text_path
 from edgeseq.files.written import Written, results_of
 
 if TYPE_CHECKING:
@@ -89,10 +90,12 @@ def run(
     Out: label and probability of a classifier, or the values of a forecast, for each sequence (and step): a
     table on a terminal, tab-separated in a pipe, one JSON object with --json. npz holds every output by name.
 
+    A line of jsonl, or a text, that cannot be used is answered "error" and told on stderr, the others are
+    answered, and the exit code is 2; a file beside other inputs is refused as a whole. Where not every line
+    or text has one row of the outputs, npz says under "sequence" whose each row is; npy holds the rows alone.
+
     A model that reads text takes it from --text, or one text a line from .txt or standard input; a line of
-    jsonl may also be a string, or an object with "text". A line or text that cannot be used is answered
-    "error" and told on stderr, the others are answered, and the exit code is 2. Where not every text has one
-    row of the outputs, npz says under "sequence" whose each row is; npy holds the rows alone.
+    jsonl may also be a string, or an object with "text".
 
     A model that labels words takes them with spaces between them: marks are words, too. One that turns text
     into other text, such as words into phonemes, prints one line for each text: of a beam the best, and with
@@ -122,7 +125,7 @@ def run(
     to_file = _checked_file(output, given)
     sequences = _read(loaded, given, texts)
     if sequences.arrays:
-        arrays = with_chance(loaded.signature, sequences.arrays, sizes, seed)
+        arrays = with_chance(loaded, sequences.arrays, sizes, seed)
         sequences = replace(sequences, arrays=arrays)
     _whole(loaded, sequences, to_file, as_json)
 
@@ -131,7 +134,7 @@ def _read(model: "Model", given: Sequence[str], texts: Sequence[str] | None) -> 
     if texts:
         return read_texts(model, texts)
     path = text_path(model, given)
-    return read_inputs(given, model.signature) if path is None else read_lines(model, path)
+    return read_inputs(given, model.signature, model=model.name) if path is None else read_lines(model, path)
 
 
 def _standard_input() -> str:
@@ -163,7 +166,7 @@ def _whole(model: "Model", sequences: Sequences, to_file: str | None, as_json: b
     for item in results.refused:
         _warn(f"{item.place}: {item.error}")
     if results.refused:
-        raise InputError(f"{len(results.refused)} of {results.count} texts could not be used")
+        raise InputError(f"{len(results.refused)} of {results.count} sequences could not be used")
 
 
 def refuse_own_input(output: str, given: Sequence[str]) -> None:
@@ -175,7 +178,7 @@ def refuse_own_input(output: str, given: Sequence[str]) -> None:
 
 
 def _run_in_batches(model: "Model", arrays: Mapping[str, Array]) -> dict[str, Array]:
-    parts = list(_batches(model.signature, arrays))
+    parts = list(cut(model.signature, arrays, BATCH_SIZE))
     if len(parts) == 1:
         return model.run(parts[0])
     outputs: list[dict[str, Array]] = []
@@ -183,21 +186,7 @@ def _run_in_batches(model: "Model", arrays: Mapping[str, Array]) -> dict[str, Ar
         for number, part in enumerate(parts, 1):
             outputs.append(model.run(part))
             told(number, len(parts), "running")
-    return joined(outputs, fillers(model))
-
-
-def _batches(signature: Signature, arrays: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
-    """The arrays cut along their batch axes; what does not fit is left whole, for the model to refuse."""
-    axes = {t.name: t.axes.index(BATCH) for t in signature.inputs if BATCH in t.axes}
-    axes.update({s.input: s.batch_axis for s in signature.states})
-    sizes = {array.shape[axes[n]] for n, array in arrays.items() if n in axes and array.ndim > axes[n]}
-    if len(sizes) != 1 or set(arrays) - set(axes):
-        yield dict(arrays)
-        return
-    count = sizes.pop()
-    for start in range(0, max(count, 1), BATCH_SIZE):
-        rows = range(start, min(start + BATCH_SIZE, count))
-        yield {name: array.take(rows, axes[name]) for name, array in arrays.items()}
+    return joined(outputs, fillers(model.signature, known(model)))
 
 
 def _nothing(signature: Signature) -> dict[str, Array]:

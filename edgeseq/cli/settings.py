@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgeseq_runtime.draw import draw
-from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import BATCH, Signature
 from numpy.typing import NDArray
 
@@ -41,23 +41,23 @@ def split_settings(model: "Model", settings: Settings) -> tuple[Settings, Mappin
         if name not in model.values and name not in axes:
             known = ", ".join((*model.values, *axes))
             has = f"what can be set is {known}" if known else "there is nothing to set"
-            raise UsageError(f"{model.name} has no '{name}'; {has}")
+            raise UsageError(f"{model.name} has no '{name}'; {has}{_told_by_export(model, name)}")
         if name in axes and (not isinstance(value, int) or value < 1):
             raise UsageError(f"{name} is {value}, but a whole number from 1 is expected")
     values = {name: value for name, value in settings.items() if name in model.values}
     return values, {name: int(value) for name, value in settings.items() if name in axes}
 
 
-def with_chance(
-    signature: Signature, arrays: Mapping[str, Array], sizes: Mapping[str, int], seed: int
-) -> dict[str, Array]:
+def with_chance(model: "Model", arrays: Mapping[str, Array], sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
     """The arrays, and those inputs that are pure chance and were left out, drawn from the seed.
 
     sizes: of the axes that only these have; others are typical.
 
     Raises:
-        UsageError: a size is set, but what has it was given.
+        UsageError: a size is set, but what has it was given. InputError: what was given is of another size.
     """
+    signature = model.signature
+    _check_chance(model, arrays)
     missing = [t for t in chance_inputs(signature) if t.name not in arrays]
     drawn = {axis for t in missing for axis in t.axes}
     if given := [name for name in sizes if name not in drawn]:
@@ -74,6 +74,33 @@ def with_chance(
     every = {**dict.fromkeys(signature.symbols, 1), **signature.typical, **measured, **sizes}
     rng = np.random.default_rng(seed)
     return {**arrays, **{t.name: draw(t, every, rng) for t in missing}}
+
+
+def _told_by_export(model: "Model", name: str) -> str:
+    """Where a length is set that the file has fixed: what has fixed it."""
+    length = _max_length(model)
+    if name not in ("length", "max_length") or length is None:
+        return ""
+    return f". Its answers have at most {length} steps, which only edgeseq export --max-length changes"
+
+
+def _check_chance(model: "Model", arrays: Mapping[str, Array]) -> None:
+    """Refuse what is pure chance in another number than the file has fixed; of other axes the model tells."""
+    for tensor in chance_inputs(model.signature):
+        shape = arrays[tensor.name].shape if tensor.name in arrays else ()
+        for axis, size in zip(tensor.axes, shape, strict=False):
+            if isinstance(axis, int) and size != axis and len(shape) == len(tensor.axes):
+                why = ", one for each step that its answer may have" if axis == _max_length(model) else ""
+                raise InputError(
+                    f"input '{tensor.name}' has {size} numbers a row, but {model.name} takes {axis}{why}. Give so "
+                    f"many, or leave '{tensor.name}' out to have it drawn"
+                )
+
+
+def _max_length(model: "Model") -> int | None:
+    """How many steps an answer has at most, where the file has fixed it."""
+    decoding = model.contract.decoding if model.contract is not None else None
+    return decoding.get("max_length") if decoding else None
 
 
 def _chance_axes(signature: Signature) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from edgeseq_runtime.errors import FileError, MissingFileError, UsageError
 
 from edgeseq.data import (
+    blood_pressure,
     cmudict,
     csv_table,
     digit_lines,
+    electricity_faults,
     electricity_load,
     japanese_vowels,
     listops,
@@ -37,6 +39,8 @@ SOURCES: dict[str, Callable[[], Loaded]] = {
     "digit-lines": digit_lines.load,
     "electricity-load": electricity_load.load,
     "electricity-load-week": electricity_load.load_weeks,
+    "electricity-load-faults": electricity_faults.load,
+    "blood-pressure": blood_pressure.load,
     "pickup-gesture": pickup_gesture.load,
     "spoken-digits": spoken_digits.load,
     "python-docs": python_docs.load,

@@ -34,6 +34,7 @@ class Dataset:
     lyapunov_steps: in how many steps an error grows e-fold, where the data is chaotic and that is known.
     accepted: with `y_lengths`, every target sequence that counts as right for an example, int64 (n, most, longest),
         ABSENT behind each one's end, and all over where an example has fewer; None: y alone is right.
+    steps_a_week: how many steps a week has, where steps are a fixed time apart and false alarms are counted by it.
     """
 
     x: Array
@@ -48,6 +49,7 @@ class Dataset:
     token_count: int | None = None
     lyapunov_steps: float | None = None
     accepted: Array | None = None
+    steps_a_week: int | None = None
 
     def __post_init__(self) -> None:
         if not len(self.x):

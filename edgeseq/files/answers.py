@@ -12,6 +12,8 @@ Array = NDArray[Any]
 
 PROBABILITIES = "probabilities"
 LABELS = "labels"
+ANSWER_LENGTH = "answer_length"
+"""The output that says how many steps an answer of its own length has, where a model has learned when to stop."""
 
 
 class Answers:
@@ -20,6 +22,7 @@ class Answers:
     output: the output that is read: `probabilities` of a classifier, `labels` of a transcript (class numbers, -1 behind
         the last), otherwise the first.
     stepwise: whether there is one answer a step.
+    own_steps: whether these are steps of an answer of its own length, such as a forecast that follows the input.
     """
 
     def __init__(self, model: "Model") -> None:
@@ -31,7 +34,9 @@ class Answers:
         tensor = outputs[read]
         self._labels = contract.labels if contract is not None else None
         self.output = tensor.name
-        self.stepwise = tensor.kind == "step"
+        values = np.issubdtype(np.dtype(tensor.dtype), np.floating) and not (self._classifies or self._transcribes)
+        self.own_steps = tensor.kind == "sequence" and len(tensor.axes) == 3 and values
+        self.stepwise = tensor.kind == "step" or self.own_steps
 
     def columns(self, width: int) -> tuple[str, ...]:
         """The names of one answer's cells. width: values in one answer."""

@@ -1,7 +1,7 @@
 """From what stands after `--input` to arrays by input name, whatever the format."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from itertools import chain
 from pathlib import PurePath
@@ -12,53 +12,29 @@ from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import TIME, Signature, Tensor
 from numpy.typing import NDArray
 
-from edgeseq.files import csv, jsonl, npy, npz
+from edgeseq.files import csv, npy, npz
 from edgeseq.files.lines import STANDARD, numbered, opened, title
 from edgeseq.files.numbers import as_dtype, refuse_nonfinite, with_batch
+from edgeseq.files.rows import Item, Reader, Sequences
 
 Array = NDArray[Any]
 
 FORMATS = (".npy", ".npz", ".csv", ".jsonl")
 
 
-@dataclass(frozen=True)
-class Item:
-    """One of the things that are to be answered: a text, or a sequence of numbers.
-
-    text: as it was given; None where numbers were.
-    rows: how many rows of the arrays are its own: several where a text is cut into words, none where it cannot be used.
-    split: whether there is one answer a word, also where there is one word alone.
-    place: where it stands, for messages. error: why it cannot be used.
-    """
-
-    text: str | None = None
-    rows: int = 1
-    split: bool = False
-    place: str = ""
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Whole sequences. arrays: by input name, with a batch axis; empty where none can be used.
-
-    ids: what the sequences call themselves. items: what they are, for a model that reads text; None: each row is one.
-    """
-
-    arrays: Mapping[str, Array]
-    ids: Sequence[str | None] | None = None
-    items: Sequence[Item] | None = None
-
-
-def read_inputs(given: Sequence[str], signature: Signature, *, finite: bool = True) -> Sequences:
+def read_inputs(
+    given: Sequence[str], signature: Signature, *, finite: bool = True, model: str = "the model"
+) -> Sequences:
     """Read every `FILE`, `NAME=FILE` and `-` into arrays by input name.
 
-    A single sequence gets a batch axis. Extra keys of npz and jsonl, such as `y`, are left aside.
+    A single sequence gets a batch axis. Extra keys of npz and jsonl, such as `y`, are left aside. Where all that is
+    given are lines of JSON, one that cannot be used is an item with its error; beside other inputs it is refused.
 
     Args:
         given: as on the command line.
         signature: what the model takes.
-        finite: refuse NaN and infinity.
+        finite: refuse NaN and infinity; JSON has none in any case.
+        model: its name, for messages.
 
     Raises:
         UsageError: an unknown suffix or input name, standard input asked for twice.
@@ -69,16 +45,19 @@ def read_inputs(given: Sequence[str], signature: Signature, *, finite: bool = Tr
         raise UsageError("standard input can be read only once; give the other inputs as files")
     arrays: dict[str, Array] = {}
     ids: Sequence[str | None] | None = None
+    items: Sequence[Item] | None = None
     for item in given:
         name, path = split_name(item)
-        part = _read_one(path, signature if name is None else _only(signature, name))
-        if finite:
-            for key, array in part.arrays.items():
-                refuse_nonfinite(array, key, title(path))
+        part = _read_one(path, signature if name is None else _only(signature, name), model)
+        for key, array in part.arrays.items() if finite else ():
+            refuse_nonfinite(array, f"{title(path)}: input '{key}'")
         arrays.update(part.arrays)
-        ids = part.ids or ids
+        ids, items = part.ids or ids, part.items
+        if name is not None or len(given) > 1:  # its rows are to stand beside others
+            _refuse_bad(part)
+            items = None
     _check_lengths(arrays, signature)
-    return Sequences(arrays, ids)
+    return Sequences(arrays, ids, items)
 
 
 def split_name(item: str) -> tuple[str | None, str]:
@@ -87,11 +66,11 @@ def split_name(item: str) -> tuple[str | None, str]:
     return (name, path) if equals and name.isidentifier() else (None, item)
 
 
-def suffix_of(path: str) -> str:
+def suffix_of(path: str, formats: Sequence[str] = FORMATS) -> str:
     """The format of a path by its suffix. Raises UsageError for one that is not read or written here."""
     suffix = PurePath(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise UsageError(f"'{path}' has no known format; give a file that ends in {', '.join(FORMATS)}")
+    if suffix not in formats:
+        raise UsageError(f"'{path}' has no known format; give a file that ends in {', '.join(formats)}")
     return suffix
 
 
@@ -106,23 +85,35 @@ def chance_inputs(signature: Signature) -> tuple[Tensor, ...]:
     return tuple(t for t in signature.inputs[1:] if "uniform" in (t.draw or {}))
 
 
-def _read_one(path: str, signature: Signature) -> Sequences:
+def needed(signature: Signature) -> Signature:
+    """What must be given: neither states nor what is pure chance. Of what is long the run itself will warn."""
+    chance = chance_inputs(signature)
+    limits = {axis: replace(limit, trained=None) for axis, limit in signature.limits.items()}
+    return replace(signature, inputs=tuple(t for t in signature.inputs if t not in chance), states=(), limits=limits)
+
+
+def _read_one(path: str, signature: Signature, model: str) -> Sequences:
     where = title(path)
     suffix = None if path == STANDARD else suffix_of(path)
-    needed = replace(signature, inputs=tuple(t for t in signature.inputs if t not in chance_inputs(signature)))
     with opened(path) as stream:
         if suffix is None:
             suffix, stream = sniffed(stream, ".csv")
         if suffix == ".jsonl":
-            return Sequences(*jsonl.read(numbered(stream), where, needed))
+            return Reader(model, needed(signature)).read_json(stream, where)
         if suffix == ".npz":
             found = npz.read(stream, where, signature.input_names)
             tensors = {t.name: t for t in signature.inputs}
             return Sequences({k: with_batch(a, tensors[k]) if k in tensors else a for k, a in found.items()})
-        tensor = _single(needed, where)
+        tensor = _single(needed(signature), where)
         if suffix == ".npy":
             return Sequences({tensor.name: with_batch(npy.read(stream, where), tensor)})
         return Sequences({tensor.name: _from_rows(csv.read(numbered(stream), where), tensor, where)})
+
+
+def _refuse_bad(part: Sequences) -> None:
+    for item in part.items or ():
+        if item.error is not None:
+            raise InputError(f"{item.place}: {item.error}")
 
 
 def _from_rows(rows: Array, tensor: Tensor, where: str) -> Array:
@@ -156,7 +147,7 @@ def _only(signature: Signature, name: str) -> Signature:
     for tensor in chain(signature.inputs, states):
         if tensor.name == name:
             lengths = tuple(t for t in signature.inputs if t.of == name)
-            return Signature(inputs=(tensor, *lengths), outputs=())
+            return Signature(inputs=(replace(tensor, of=None), *lengths), outputs=(), limits=signature.limits)
     raise UsageError(f"the model has no input '{name}'; it takes {', '.join(signature.input_names)}")
 
 

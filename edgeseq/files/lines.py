@@ -27,12 +27,26 @@ def numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     return enumerate(iter(stream.readline, b""), 1)
 
 
+def filled(stream: BinaryIO, where: str) -> list[tuple[str, bytes]]:
+    """The lines that are not blank, each with its place for messages. Raises InputError where there is none."""
+    lines = [(f"{where}, line {number}", line) for number, line in numbered(stream)]
+    found = [(place, line) for place, line in lines if line.decode("utf-8-sig", "replace").strip()]
+    if not found:
+        raise InputError(f"{where} has no lines; one sequence or text a line is expected")
+    return found
+
+
 def decode(line: bytes) -> str:
     """A line as text, without its end and byte order mark. Raises InputError where it is not UTF-8."""
     try:
         return line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start + 1} is not UTF-8 text") from error
+
+
+def writable(text: str) -> str:
+    """A text with "?" for each half of a surrogate pair: an argument or a JSON string can hold one, UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def title(path: str) -> str:

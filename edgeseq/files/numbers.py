@@ -1,6 +1,5 @@
 """Numbers read from text, as the type and shape that an input takes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,13 @@ def from_nested(value: object, name: str) -> Array:
 
 
 def as_dtype(array: Array, tensor: Tensor) -> Array:
-    """`array` in the type of an input. Raises InputError for a fraction where integers are taken."""
+    """`array` in the type of an input. Raises InputError for what is no whole number where integers are taken."""
     dtype = np.dtype(tensor.dtype)
-    if not np.issubdtype(dtype, np.integer) or np.issubdtype(array.dtype, np.integer):
-        with np.errstate(over="ignore"):  # what overflows becomes infinite, and that is refused by name later
-            return array.astype(dtype)
-    if not np.array_equal(array, np.round(array)):
-        fraction = array[array != np.round(array)].flat[0]
-        raise InputError(f"'{tensor.name}' takes whole numbers ({tensor.dtype}), but has {fraction}")
-    return array.astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused: here, or as infinite, by name
+        found = array.astype(dtype)
+    if dtype.kind in "iu" and (wrong := found != array).any():
+        raise InputError(f"'{tensor.name}' takes whole numbers ({tensor.dtype}), but has {array[wrong].flat[0]}")
+    return found
 
 
 def with_batch(array: Array, tensor: Tensor) -> Array:
@@ -41,19 +38,10 @@ def with_batch(array: Array, tensor: Tensor) -> Array:
     return array
 
 
-def pad(rows: Sequence[Array]) -> Array:
-    """Sequences (time, …) as one array (batch, longest time, …), zeros after each end."""
-    longest = max(len(row) for row in rows)
-    padded = np.zeros((len(rows), longest, *rows[0].shape[1:]), rows[0].dtype)
-    for target, row in zip(padded, rows, strict=True):
-        target[: len(row)] = row
-    return padded
-
-
-def refuse_nonfinite(array: Array, name: str, where: str) -> None:
-    """Raise InputError at the first NaN or infinity, naming its place: nobody means one."""
+def refuse_nonfinite(array: Array, what: str) -> None:
+    """Raise InputError at the first NaN or infinity, naming its place: nobody means one. what: the array."""
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return
     place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-    index = ", ".join(map(str, place))
-    raise InputError(f"{where}: input '{name}' has {array[place]} at [{index}]; repair or drop that value")
+    at = f" at [{', '.join(map(str, place))}]" if place else ""
+    raise InputError(f"{what} has {array[place]}{at}; repair or drop that value")

@@ -10,8 +10,9 @@ from edgeseq_runtime.atomic import replacing
 from numpy.typing import NDArray
 
 from edgeseq.files import csv, jsonl, npy, npz
-from edgeseq.files.answers import Answers
-from edgeseq.files.inputs import Item, suffix_of
+from edgeseq.files.answers import ANSWER_LENGTH, Answers
+from edgeseq.files.inputs import suffix_of
+from edgeseq.files.rows import Item
 
 Array = NDArray[Any]
 
@@ -105,7 +106,7 @@ class Results:
         for place in places:
             answer = self.main[place]
             if self.answers.stepwise:
-                steps = answer[: self._length(place)]
+                steps = answer[: self._steps(place)]
                 yield from ((str(step), *self.answers.cells(values)) for step, values in enumerate(steps))
             else:
                 yield self.answers.cells(answer)
@@ -119,15 +120,18 @@ class Results:
         answer = self.main[place]
         if not self.answers.stepwise:
             return self.answers.fields(answer)
-        return _lists([self.answers.fields(step) for step in answer[: self._length(place)]])
+        steps = [self.answers.fields(step) for step in answer[: self._steps(place)]]
+        return _lists(steps) if steps else {column: [] for column in self.answers.columns(1)}
 
     def name(self, number: int) -> str | int:
         """An item's id, or its number from 0."""
         given = self.ids[number] if self.ids is not None and number < len(self.ids) else None
         return number if given is None else given
 
-    def _length(self, place: int) -> int | None:
-        return int(self.lengths[place]) if self.lengths is not None else None
+    def _steps(self, place: int) -> int | None:
+        """How many steps of a row are an answer; None: all."""
+        counts = self.outputs.get(ANSWER_LENGTH) if self.answers.own_steps else self.lengths
+        return int(counts[place]) if counts is not None else None
 
 
 def write_results(path: str, results: Results) -> None:
@@ -158,4 +162,4 @@ def _owners(results: Results) -> dict[str, Array]:
 
 def _lists(fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Objects of the same keys as one object of lists."""
-    return {key: [one[key] for one in fields] for key in fields[0]} if fields else {}
+    return {key: [one[key] for one in fields] for key in fields[0]}

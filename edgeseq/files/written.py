@@ -10,8 +10,8 @@ from edgeseq_runtime.text import KINDS, Vocabulary
 from numpy.typing import NDArray
 
 from edgeseq.files.answers import Answers, plain, shortest
-from edgeseq.files.inputs import Item, Sequences
 from edgeseq.files.outputs import ERROR, Results
+from edgeseq.files.rows import Item, Sequences
 from edgeseq.files.texts import known, reading
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def results_of(model: "Model", sequences: Sequences, outputs: Mapping[str, Array
     if writing is not None:
         return _written(model, results, writing, vocabulary, given)
     of_words = vocabulary is not None and vocabulary.kind == "word" and not vocabulary.split
-    if vocabulary is not None and of_words and results.answers.stepwise and results.items is not None:
+    labels_words = of_words and results.answers.stepwise and not results.answers.own_steps
+    if vocabulary is not None and labels_words and results.items is not None:
         words = [_words(item, [given[place] for place in places], vocabulary) for _, item, places in results.placed()]
         return Labelled(outputs, results.answers, lengths, results.ids, results.items, words)
     return results

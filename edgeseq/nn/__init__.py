@@ -7,8 +7,11 @@ from typing import Any
 from edgeseq_runtime.errors import UsageError
 
 from edgeseq import schema
+from edgeseq.nn.ae import Ae, AeConfig
+from edgeseq.nn.autoencoder import Autoencoder
 from edgeseq.nn.charlm import CharLM, CharLMConfig
 from edgeseq.nn.cnn import Cnn, CnnConfig
+from edgeseq.nn.convae import ConvAe, ConvAeConfig
 from edgeseq.nn.crnn import Crnn, CrnnConfig
 from edgeseq.nn.elm import Elm, ElmConfig
 from edgeseq.nn.esn import Esn
@@ -17,6 +20,7 @@ from edgeseq.nn.family import Batch, ClosedForm, Family, Hints, Outputs
 from edgeseq.nn.grid import Grid, GridConfig
 from edgeseq.nn.mlp import Mlp, MlpConfig
 from edgeseq.nn.network import Network
+from edgeseq.nn.recae import RecAe, RecAeConfig
 from edgeseq.nn.recurrent import Recurrent, RecurrentConfig
 from edgeseq.nn.seq2seq import Seq2Seq
 from edgeseq.nn.seq2seq_config import Seq2SeqConfig
@@ -26,6 +30,7 @@ from edgeseq.nn.tree import Tree, TreeConfig
 
 __all__ = [
     "FAMILIES",
+    "Autoencoder",
     "Batch",
     "ClosedForm",
     "Family",
@@ -62,6 +67,10 @@ FAMILIES: Mapping[str, Entry] = {
     "esn": Entry(Esn, EsnConfig),
     "tagger": Entry(Tagger, TaggerConfig),
     "seq2seq": Entry(Seq2Seq, Seq2SeqConfig),
+    "ae": Entry(Ae, AeConfig, {"variational": False}),
+    "vae": Entry(Ae, AeConfig, {"variational": True}),
+    "convae": Entry(ConvAe, ConvAeConfig),
+    "recae": Entry(RecAe, RecAeConfig),
 }
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal, cast
 import torch
 from edgeseq_export import recur
 from edgeseq_export.ops import Cell, Layer, RecurrentLayer
-from edgeseq_export.ops.cells import CellStep
 from edgeseq_export.ops.drawing import draw
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, StatePair
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from edgeseq.data import Dataset
 from edgeseq.data.text import START, UNKNOWN
 from edgeseq.nn import initialise
+from edgeseq.nn.cells import StackStep
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.network import Network, check_choice, check_common, check_positive
 
@@ -247,13 +247,7 @@ class DrawStep(nn.Module):
     def __init__(self, embedding: nn.Embedding, layers: Sequence[RecurrentLayer], head: nn.Linear, gives: int) -> None:
         super().__init__()
         self._gives = gives
-        self.cells = nn.ModuleList()
-        for index, layer in enumerate(layers):
-            w_ih, w_hh, b_ih, b_hh = (weight.detach() for weight in layer.direction_weights(0))
-            self.register_buffer(f"w_ih{index}", w_ih)
-            self.register_buffer(f"b_ih{index}", b_ih)
-            self.cells.append(CellStep(layer.cell, w_hh, b_hh))
-        self._quantities = 2 if layers[0].cell == "lstm" else 1
+        self.stack = StackStep(layers)
         self.register_buffer("embedding", embedding.weight.detach())
         self.register_buffer("w_head", head.weight.detach())
         self.register_buffer("b_head", head.bias.detach())
@@ -266,12 +260,7 @@ class DrawStep(nn.Module):
         *both, logits, noise, temperature, top_k = tensors
         states = both[: len(both) // 2]
         drawn = draw(logits, noise, temperature, top_k)
-        y = F.embedding(drawn[0].squeeze(-1), cast(Tensor, self.embedding))
-        following: list[Tensor] = []
-        for index, cell in enumerate(self.cells):
-            driven = F.linear(y, getattr(self, f"w_ih{index}"), getattr(self, f"b_ih{index}"))
-            own = states[index * self._quantities : (index + 1) * self._quantities]
-            *after, y = cell(*own, driven)
-            following += after
-        logits = F.linear(y, cast(Tensor, self.w_head), cast(Tensor, self.b_head))
+        x = F.embedding(drawn[0].squeeze(-1), cast(Tensor, self.embedding))
+        h, *following = self.stack(x, *states)
+        logits = F.linear(h, cast(Tensor, self.w_head), cast(Tensor, self.b_head))
         return *following, *states, logits, *drawn[: self._gives]

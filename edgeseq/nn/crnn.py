@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from edgeseq.data import Dataset
 from edgeseq.nn.cells import cell_of, zero_states
 from edgeseq.nn.ctc import ctc_loss, greedy
-from edgeseq.nn.edits import edit_distance
+from edgeseq.nn.edits import edit_figures
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.network import Network, check_choice, check_common, check_positive
 
@@ -181,11 +181,9 @@ class Crnn(Network):
         return ctc_loss(outputs["logits"], frames, batch["y"], batch["y_lengths"])
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """`sequence_accuracy`, lines that are right as a whole; `error_rate`, edits a label (Graves 2006, eq. 1)."""
-        pairs = list(_transcripts(outputs, batch))
-        right = [float(read == truth) for read, truth in pairs]
-        errors = [edit_distance(read, truth) / max(len(truth), 1) for read, truth in pairs]
-        return {"sequence_accuracy": torch.tensor(right).mean(), "error_rate": torch.tensor(errors).mean()}
+        """`sequence_accuracy`, `edits` and `symbols`, see `edit_figures`."""
+        read, truth = zip(*_transcripts(outputs, batch), strict=True)
+        return edit_figures(read, [[each] for each in truth])
 
     def decisions(self, outputs: Outputs, batch: Batch) -> None:
         """None: what is read cannot be set beside the truth one by one."""

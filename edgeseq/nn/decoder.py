@@ -5,11 +5,11 @@ from typing import cast
 
 import torch
 from edgeseq_export.ops import RecurrentLayer
-from edgeseq_export.ops.cells import CellStep
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeseq.nn.attention import Attention
+from edgeseq.nn.cells import StackStep
 
 States = tuple[Tensor, ...]
 
@@ -48,27 +48,12 @@ class DecoderStep(nn.Module):
 
     def __init__(self, embedding: nn.Embedding | None, layers: Sequence[RecurrentLayer], output: Output) -> None:
         super().__init__()
-        self.cells = nn.ModuleList()
-        for index, layer in enumerate(layers):
-            w_ih, w_hh, b_ih, b_hh = (weight.detach() for weight in layer.direction_weights(0))
-            self.register_buffer(f"w_ih{index}", w_ih)
-            self.register_buffer(f"b_ih{index}", b_ih)
-            self.cells.append(CellStep(layer.cell, w_hh, b_hh))
-        self._quantities = 2 if layers[0].cell == "lstm" else 1
+        self.stack = StackStep(layers)
         self.register_buffer("embedding", None if embedding is None else embedding.weight.detach())
         self.output = output
 
-    @property
-    def state_count(self) -> int:
-        """How many states there are."""
-        return self._quantities * len(self.cells)
-
     def forward(self, last: Tensor, *tensors: Tensor) -> States:
         """See above."""
-        y = last if self.embedding is None else F.embedding(last, cast(Tensor, self.embedding))
-        following: list[Tensor] = []
-        for index, cell in enumerate(self.cells):
-            driven = F.linear(y, getattr(self, f"w_ih{index}"), getattr(self, f"b_ih{index}"))
-            *after, y = cell(*tensors[index * self._quantities : (index + 1) * self._quantities], driven)
-            following += after
-        return self.output(y, *tensors[self.state_count :]), *following
+        x = last if self.embedding is None else F.embedding(last, cast(Tensor, self.embedding))
+        h, *following = self.stack(x, *tensors[: self.stack.states])
+        return self.output(h, *tensors[self.stack.states :]), *following

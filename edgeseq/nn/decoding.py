@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 
 from edgeseq_export.ops import Layer, RecurrentLayer
-from edgeseq_export.ops.decoding import Limits, beam_search, decode, decode_values
+from edgeseq_export.ops.decoding import Limits, beam_search, decode, decode_values, decode_values_to_end
 from torch import Tensor, nn
 
 from edgeseq.nn.decoder import DecoderStep, Output, States
@@ -47,13 +47,19 @@ class Repeated(nn.Module):
     def forward(
         self, states: States, fixed: States, start: Tensor | None, chance: Sequence[Tensor] | None, exponent: Tensor
     ) -> dict[str, Tensor]:
-        """`generated`, `scores` and in PyTorch `generated_margin` (see Seq2Seq); or `values`, standardised.
+        """`generated`, `scores` and in PyTorch `generated_margin` (see Seq2Seq).
+
+        Of values `values`, standardised; with a learned stop also `answer_length` and its margin.
 
         states: (batch, hidden_size) each. fixed: keys, memory and bias, where there is attention. start: what a decoder
         of values reads first, (batch, outputs). chance: noise, temperature and top_k, where symbols are drawn.
         exponent: () of the length penalty.
         """
         config = self._config
+        if start is not None and config.learns_stop:
+            ended = decode_values_to_end(self.step, start, states, fixed, config.max_length)
+            margins = {} if ended.margins is None else {"answer_length_margin": ended.margins}
+            return {"values": ended.values, "answer_length": ended.lengths, **margins}
         if start is not None:
             return {"values": decode_values(self.step, start, states, fixed, config.max_length)}
         limits = Limits(START, END, config.max_length)

@@ -60,7 +60,7 @@ class Family(Protocol):
     """A trainable network that knows its own signature. All families are torch modules too (nn.network.Network).
 
     config: a frozen dataclass of plain values from which the network can be built again.
-    timeless: whether an input is one array and not a sequence, so that lengths mean nothing.
+    timeless: whether an input is one array and not a sequence, so that lengths mean nothing; None: the config says it.
     recurrence: the form in which it is exported where nobody says which. fixes_axes: see edgeseq_export.Source.
     own_lengths: whether its answers are sequences of their own length, whatever that of the input is.
     export_settings: keys of the config that may be set anew for an export: no weight hangs on them.
@@ -70,7 +70,7 @@ class Family(Protocol):
     hints: Hints
     family: str
     task: str
-    timeless: ClassVar[bool]
+    timeless: ClassVar[bool | None]
     recurrence: ClassVar[str]
     fixes_axes: ClassVar[bool]
     export_settings: ClassVar[tuple[str, ...]]
@@ -101,6 +101,10 @@ class Family(Protocol):
         """How a sequence is generated, as the contract tells it, `export_settings` included; None where none is."""
         ...
 
+    def settings(self) -> Mapping[str, Any]:
+        """The `export_settings` in effect, as the contract tells them, where `decoding` does not."""
+        ...
+
     def values(self) -> Mapping[str, float | int]:
         """Named scalars that may be set at load, with their defaults; `forward` takes them as tensors of no axes."""
         ...
@@ -113,6 +117,17 @@ class Family(Protocol):
         """Put the statistics of the training data into the network."""
         ...
 
+    def examples(self, data: Dataset) -> Dataset:
+        """What is learnt from and scored one by one, such as the windows of a sequence."""
+        ...
+
+    def finish(self, train: Dataset, held_out: Dataset | None) -> None:
+        """Set what follows from the trained weights and the data, such as a threshold; the data as `examples` gives it.
+
+        held_out: what was not trained on; None where nothing is left.
+        """
+        ...
+
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """What `forward` takes of a batch."""
         ...
@@ -121,8 +136,12 @@ class Family(Protocol):
         """The training loss, a scalar."""
         ...
 
+    def scored(self, outputs: Outputs, batch: Batch) -> int:
+        """How many answers of the batch are scored: the weight of its figures beside other batches'."""
+        ...
+
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Figures by name (see edgeseq.training.figures), each the mean over the batch's rows or valid steps."""
+        """Figures by name (see edgeseq.training.evaluate), each the mean over the scored answers."""
         ...
 
     def decisions(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor] | None:

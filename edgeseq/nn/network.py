@@ -32,7 +32,7 @@ class Network(nn.Module):
         family: its name. features: the shape of what one mean and deviation is kept of in x; None for tokens.
     """
 
-    timeless: ClassVar[bool] = False
+    timeless: ClassVar[bool | None] = False
     recurrence: ClassVar[str] = "native"
     fixes_axes: ClassVar[bool] = True
     export_settings: ClassVar[tuple[str, ...]] = ()
@@ -84,6 +84,10 @@ class Network(nn.Module):
         """How a sequence is generated: none is."""
         return None
 
+    def settings(self) -> Mapping[str, Any]:
+        """The `export_settings` in effect, where `decoding` does not tell them: none."""
+        return {}
+
     def values(self) -> Mapping[str, float | int]:
         """Named scalars that may be set at load, with their defaults: none."""
         return {}
@@ -119,6 +123,13 @@ class Network(nn.Module):
         """Mean and deviation of x, of the shape of `x_mean`."""
         return statistics(data.values, self.x_mean.dim())
 
+    def examples(self, data: Dataset) -> Dataset:
+        """What is learnt from and scored one by one: the data as it is."""
+        return data
+
+    def finish(self, train: Dataset, held_out: Dataset | None) -> None:
+        """Set what follows from the trained weights and the data, each as `examples` gives it: nothing."""
+
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """The batch by the signature's input names; the first is x. A row that has ended is given as one step."""
         first, *others = self.signature().inputs
@@ -136,6 +147,10 @@ class Network(nn.Module):
         if self.task == "classify":
             return F.cross_entropy(predicted, y)
         return F.mse_loss((predicted - self.y_mean) / self.y_deviation, (y - self.y_mean) / self.y_deviation)
+
+    def scored(self, outputs: Outputs, batch: Batch) -> int:
+        """How many answers of the batch are scored: rows, or the valid steps of rows that have one a step."""
+        return len(batch["x"]) if self.task == "transcribe" else len(self._pairs(outputs, batch)[1])
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """`accuracy`; or `mae` and `mse`, in the data's own units, and `naive_mae` where it has a naive forecast."""

@@ -21,7 +21,7 @@ from edgeseq.nn.attention import Attention
 from edgeseq.nn.cells import cell_of
 from edgeseq.nn.decoder import Output, States
 from edgeseq.nn.decoding import Decoding
-from edgeseq.nn.edits import edit_distance
+from edgeseq.nn.edits import edit_figures
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.reader import Reader
 from edgeseq.nn.seq2seq_config import END, PADDING, SPECIAL, START, UNKNOWN, Seq2SeqConfig
@@ -34,8 +34,9 @@ class Seq2Seq(Reader):
     symbols are drawn, `noise` float32 (batch, max_length), uniform in [0, 1).
     Outputs: `generated` int64 (batch, max_length), of a beam search (batch, n_best, max_length), the best first: the
     symbols said, the end symbol, then padding; `scores` float32 (batch,) or (batch, n_best): their log probability, of
-    a beam search divided by the length penalty. Of values: `values` float32 (batch, max_length, output_size).
-    In PyTorch also `generated_margin`, by how much each choice was clear, and what `loss` starts from.
+    a beam search divided by the length penalty. Of values: `values` float32 (batch, max_length, output_size); with a
+    learned stop also `answer_length` int64 (batch,), behind which the values are zero.
+    In PyTorch also `generated_margin` or `answer_length_margin`, by how much each choice was clear.
     """
 
     recurrence: ClassVar[str] = "unroll"
@@ -59,7 +60,8 @@ class Seq2Seq(Reader):
             RecurrentLayer(cell_of(config), size, width) for size in [first] + [width] * (config.num_layers - 1)
         )
         attention = Attention(config.attention, width) if config.attention != "none" else None
-        self.output = Output(attention, width, symbols if self.says else config.output_size, config.dropout)
+        gives = symbols if self.says else config.output_size + config.learns_stop
+        self.output = Output(attention, width, gives, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.generation = Decoding(self.target, cast(list[RecurrentLayer], list(self.decoder)), self.output, config)
 
@@ -93,7 +95,7 @@ class Seq2Seq(Reader):
         exponent = values.get("length_penalty", like.new_tensor(self.config.length_penalty))
         start = None if self.start is None else self.start.expand(like.shape[0], -1)
         found = self.generation(states, fixed, start, chance, exponent)
-        return found if self.says else self.answer(found["values"])
+        return found if self.says else {**found, **self._in_units(found)}
 
     def signature(self) -> Signature:
         """What goes in and out."""
@@ -125,7 +127,7 @@ class Seq2Seq(Reader):
         """How long the answer is, and of symbols the settings in effect, and the numbers of start, end and padding."""
         config = self.config
         if not self.says:
-            return {"max_length": config.max_length}
+            return {"max_length": config.max_length, "stop": config.stop}
         search = ("beam_width", "n_best", "length_penalty") if config.decode == "beam" else ()
         settings = {name: getattr(config, name) for name in ("decode", *search, "max_length")}
         return {**settings, "start": START, "end": END, "padding": PADDING}
@@ -137,35 +139,65 @@ class Seq2Seq(Reader):
         return {"length_penalty": self.config.length_penalty} if self.config.decode == "beam" else {}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Beside the known target: cross entropy of a symbol, or the mean squared error of standardised values."""
-        if self.start is not None and not self.training:  # what it gives by itself tells what it has learnt
+        """Beside the known target: cross entropy of a symbol, or the mean squared error of standardised values.
+
+        With a learned stop, the binary cross entropy of whether a step is the last is added. Values of a fixed length
+        are not taught where they are only looked at: what the network gives by itself tells what it has learnt.
+        """
+        if not (self.says or self.training or self.config.learns_stop):
             truth, valid = (each[:, : self.config.max_length] for each in self._values(batch))
             given = (outputs["values"][:, : truth.shape[1]] - self.y_mean) / self.y_deviation
             return F.mse_loss(given[valid], truth[valid])
         inputs = self.inputs(batch)
         states, fixed = self._encoded(inputs.get("x"), inputs.get("tokens"), inputs["lengths"])
         truth, before, valid = self._shifted(batch)
-        scores = self._taught(before, states, fixed)
+        given = self._taught(before, states, fixed)
         if self.training and self.config.scheduled_sampling:
-            own = scores.detach() if self.says else self._free(before, states, fixed)
-            scores = self._taught(self._mixed(before, own), states, fixed)
-        return F.cross_entropy(scores[valid], truth[valid]) if self.says else F.mse_loss(scores[valid], truth[valid])
+            own = given.detach() if self.says else self._free(before, states, fixed)
+            given = self._taught(self._mixed(before, own), states, fixed)
+        if self.says:
+            return F.cross_entropy(given[valid], truth[valid])
+        loss = F.mse_loss(given[..., : self.config.output_size][valid], truth[valid])
+        if self.config.learns_stop:
+            last = torch.arange(truth.shape[1], device=truth.device) == batch["y_lengths"][:, None] - 1
+            loss = loss + F.binary_cross_entropy_with_logits(given[..., -1][valid], last[valid].to(given.dtype))
+        return loss
+
+    def scored(self, outputs: Outputs, batch: Batch) -> int:
+        """As Network; of values that end by themselves those before the end."""
+        return super().scored(outputs, self._answered(outputs, batch))
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Of symbols `sequence_accuracy`, and `error_rate`, edits to the nearest right answer for each of its symbols.
+        """Of symbols `sequence_accuracy`, `edits` and `symbols`, see `edit_figures`.
 
-        Of values as in Network, over the steps of the targets.
+        Of values as in Network, over the steps of the targets; with a learned stop over those that the answer has too,
+        and `length_mae`, by how many steps the answer is too long or too short.
         """
         if not self.says:
-            return super().metrics(outputs, batch)
+            figures = super().metrics(outputs, self._answered(outputs, batch))
+            if self.config.learns_stop:
+                figures["length_mae"] = (outputs["answer_length"] - batch["y_lengths"]).abs().float().mean()
+            return figures
         best = outputs["generated"] if self.config.decode != "beam" else outputs["generated"][:, 0]
-        rates = [_error_rate(said, right) for said, right in zip(best.tolist(), _answers(batch), strict=True)]
-        errors = torch.tensor(rates)
-        return {"sequence_accuracy": (errors == 0).float().mean(), "error_rate": errors.mean()}
+        return edit_figures([_classes(said) for said in best.tolist()], _answers(batch))
 
     def decisions(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """None: what is said cannot be set beside the truth one by one."""
         return None
+
+    def _in_units(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values in the data's units, zero behind the end of each answer."""
+        values = self.answer(found["values"])["values"]
+        if self.config.learns_stop:
+            made = torch.arange(values.shape[1], device=values.device) < found["answer_length"][:, None]
+            values = torch.where(made[..., None], values, 0.0)
+        return {"values": values}
+
+    def _answered(self, outputs: Outputs, batch: Batch) -> Batch:
+        """The batch, with targets that end where the answers do, if those end earlier."""
+        if not self.config.learns_stop:
+            return batch
+        return {**batch, "y_lengths": torch.minimum(batch["y_lengths"], outputs["answer_length"])}
 
     def _encoded(self, x: Tensor | None, tokens: Tensor | None, lengths: Tensor | None) -> tuple[States, States]:
         """The decoder's first states, (batch, hidden_size) each; and what all its steps read: keys, memory and bias."""
@@ -221,14 +253,17 @@ class Seq2Seq(Reader):
 
     def _mixed(self, before: Tensor, scores: Tensor) -> Tensor:
         """A share of what the decoder reads exchanged for what it would have said itself."""
-        own = torch.cat([before[:, :1], (scores.argmax(-1) if self.says else scores)[:, :-1]], 1)
+        said = scores.argmax(-1) if self.says else scores[..., : self.config.output_size]
+        own = torch.cat([before[:, :1], said[:, :-1]], 1)
         chosen = torch.rand(before.shape[:2], device=before.device) < self.config.scheduled_sampling
         return torch.where(chosen if self.says else chosen[..., None], own, before)
 
     def _outputs(self) -> tuple[TensorSpec, ...]:
         config = self.config
         if not self.says:
-            return (TensorSpec("values", "float32", (BATCH, config.max_length, config.output_size), "sequence"),)
+            values = TensorSpec("values", "float32", (BATCH, config.max_length, config.output_size), "sequence")
+            ends = TensorSpec("answer_length", "int64", (BATCH,), "sequence")
+            return (values, ends) if config.learns_stop else (values,)
         row: tuple[Axis, ...] = (BATCH, config.n_best) if config.decode == "beam" else (BATCH,)
         return (
             TensorSpec("generated", "int64", (*row, config.max_length), "sequence"),
@@ -271,8 +306,7 @@ def _answers(batch: Batch) -> list[list[list[int]]]:
     return [[[c for c in each if c >= 0] for each in row if each[0] >= 0] for row in rows]
 
 
-def _error_rate(said: list[int], right: list[list[int]]) -> float:
-    """Edits to the nearest right answer, for each of its symbols."""
+def _classes(said: list[int]) -> list[int]:
+    """The classes of the symbols before the end."""
     end = said.index(END) if END in said else len(said)
-    classes = [symbol - len(SPECIAL) for symbol in said[:end]]
-    return min(edit_distance(classes, answer) / max(len(answer), 1) for answer in right)
+    return [symbol - len(SPECIAL) for symbol in said[:end]]

@@ -31,6 +31,7 @@ class Seq2SeqConfig:
     decode: what a file generates: the likeliest symbol at each step, the likeliest sequences a beam search finds, or
         symbols drawn at random. beam_width: hypotheses kept. n_best: of these, how many are given.
     length_penalty: exponent of the beam search's length penalty, 0 for none; it can be set when a file is loaded.
+    stop: of values, whether an answer always has max_length steps, or ends where the network has learnt to end it.
     standardise: whether values are standardised in the network, by the training data's mean and deviation.
     """
 
@@ -51,6 +52,7 @@ class Seq2SeqConfig:
     beam_width: int = 4
     n_best: int = 1
     length_penalty: float = 0.0
+    stop: Literal["length", "learned"] = "length"
     task: Literal["transcribe", "forecast"] = "transcribe"
     standardise: bool = True
 
@@ -60,6 +62,7 @@ class Seq2SeqConfig:
         check_choice("nonlinearity", self.nonlinearity, ("tanh", "relu", "sigmoid"))
         check_choice("attention", self.attention, KINDS)
         check_choice("decode", self.decode, ("greedy", "beam", "sample"))
+        check_choice("stop", self.stop, ("length", "learned"))
         check_choice("task", self.task, ("transcribe", "forecast"))
         check_positive(self, "input_size", "hidden_size", "num_layers", "embedding_size", "max_length")
         check_positive(self, "beam_width", "n_best")
@@ -71,6 +74,8 @@ class Seq2SeqConfig:
             )
         if self.task == "forecast" and self.decode != "greedy":
             raise UsageError(f"decode is '{self.decode}', which chooses among symbols, but this network gives values")
+        if self.task == "transcribe" and self.stop != "length":
+            raise UsageError("stop is of values, but this network says symbols, which end with the end symbol")
         self._check_beam()
 
     def _check_beam(self) -> None:
@@ -82,6 +87,11 @@ class Seq2SeqConfig:
             )
         if self.decode == "beam" and self.n_best > self.beam_width:
             raise UsageError(f"n_best is {self.n_best}, but a beam of {self.beam_width} has no more hypotheses")
+
+    @property
+    def learns_stop(self) -> bool:
+        """Whether a step gives one column beside its values: above zero where the answer ends with it."""
+        return self.stop == "learned"
 
     @property
     def encoder_size(self) -> int:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from edgeseq.data import Dataset
 from edgeseq.data.dataset import Array
-from edgeseq.nn import Batch, Network, Outputs
+from edgeseq.nn import Autoencoder, Batch, Network, Outputs, with_settings
+from edgeseq.training.alarms import alarm_figures
 from edgeseq.training.batches import Batches
 
 _BATCH = 256
@@ -19,15 +20,20 @@ def evaluate(network: Network, data: Dataset) -> dict[str, float]:
     """`loss` and the family's own metrics, each the mean over all examples, or over all scored steps or values.
 
     Of a mean squared error `mse` its root is shown, `rmse`, and `nrmse`, relative to the deviation of the targets; of
-    `naive_mae` also `relative_mae`; of `valid_steps` also `valid_time`, in Lyapunov times, where the data knows those.
+    `naive_mae` also `relative_mae`; of `valid_steps` also `valid_time`, in Lyapunov times, where the data knows those;
+    of `edits` and `symbols` the `error_rate`, edits a symbol of the answers; of `noisy_error` and `clean_error` the
+    `psnr` of what is rebuilt of corrupted values from 0 to 1, in decibels, and the `psnr_gain` on these.
+
+    Of an autoencoder of windows also the figures of its alarms, where the data has anomalies (edgeseq.training.alarms).
 
     Raises:
         UsageError: the network leaves out all steps.
     """
+    series, data = data, network.examples(data)
     totals: dict[str, float] = {}
     count = 0
     for outputs, batch in _answers(network, data):
-        weight = _weight(network, data, batch)
+        weight = network.scored(outputs, batch)
         if not weight:
             continue
         figures = {"loss": network.loss(outputs, batch), **network.metrics(outputs, batch)}
@@ -40,7 +46,8 @@ def evaluate(network: Network, data: Dataset) -> dict[str, float]:
             f"nothing can be scored: the first {network.unscored} steps of each sequence are left out (transient), "
             f"but the longest has {longest}"
         )
-    return _derived({name: total / count for name, total in totals.items()}, network, data)
+    means = {name: total / count for name, total in totals.items()}
+    return {**_derived(means, network, data), **_alarms(network, series)}
 
 
 def confusion(network: Network, data: Dataset) -> Array | None:
@@ -63,15 +70,6 @@ def _answers(network: Network, data: Dataset) -> Iterator[tuple[Outputs, Batch]]
             yield outputs, batch
 
 
-def _weight(network: Network, data: Dataset, batch: Batch) -> int:
-    """How many answers of the batch are scored."""
-    if data.stepwise:
-        return int((batch["lengths"] - network.unscored).clamp(min=0).sum())
-    if data.y_lengths is not None and data.task == "forecast":
-        return int(batch["y_lengths"].sum())
-    return len(batch["x"])
-
-
 def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dict[str, float]:
     """The figures, and those that follow from means over all of the data."""
     figures = dict(means)
@@ -81,9 +79,26 @@ def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dic
         figures["rmse"] = figures.pop("mse") ** 0.5
         deviation = _deviation(network, data)
         figures["nrmse"] = figures["rmse"] / deviation if deviation else np.inf
+    if "clean_error" in figures:
+        noisy, clean = figures.pop("noisy_error"), figures.pop("clean_error")
+        figures["psnr"], figures["psnr_gain"] = -10 * np.log10(clean), 10 * np.log10(noisy / clean)
+    if "edits" in figures:
+        edits, symbols = figures.pop("edits"), figures.pop("symbols")
+        figures["error_rate"] = edits / symbols if symbols else float(edits and np.inf)
     if "valid_steps" in figures and data.lyapunov_steps is not None:
         figures["valid_time"] = figures["valid_steps"] / data.lyapunov_steps
     return figures
+
+
+def _alarms(network: Network, data: Dataset) -> dict[str, float]:
+    if not isinstance(network, Autoencoder) or network.config.window is None or not (data.stepwise and data.y.any()):
+        return {}
+    with torch.no_grad():
+        found = with_settings(network, {"part": "score"})(torch.from_numpy(data.x))
+    scores, alarms = (found[name].numpy() for name in ("score", "alarm"))
+    reach = network.config.window + network.config.hold[1] - 1
+    labels = tuple(data.labels or ())
+    return alarm_figures(scores, alarms, data.y, labels, reach, data.lengths, data.steps_a_week)
 
 
 def _deviation(network: Network, data: Dataset) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from edgeseq_runtime.text import vocabularies
+from edgeseq_runtime.text import KINDS, vocabularies
 from torch import Tensor
 
 from edgeseq.data import Dataset
@@ -33,15 +33,16 @@ def examples(network: Network, data: Dataset) -> list[Example]:
     (batch,) = Batches(data.rows(rows), SHOWN)
     with torch.no_grad():
         generated = network(**network.inputs(batch))["generated"]
+    right = _right(batch, data.labels, KINDS[known["generated"].kind])
     best = generated.reshape(len(rows), -1, generated.shape[-1])[:, 0]
     return [
-        Example(known["tokens"].decode(x[:length]), known["generated"].decode(said), tuple(right))
-        for x, length, said, right in zip(batch["x"], batch["lengths"], best, _right(batch, data.labels), strict=True)
+        Example(known["tokens"].decode(x[:length]), known["generated"].decode(said), tuple(answers))
+        for x, length, said, answers in zip(batch["x"], batch["lengths"], best, right, strict=True)
     ]
 
 
-def _right(batch: dict[str, Tensor], labels: tuple[str, ...]) -> Iterator[list[str]]:
-    """Of each row the answers that are right, as text."""
+def _right(batch: dict[str, Tensor], labels: tuple[str, ...], between: str) -> Iterator[list[str]]:
+    """Of each row the answers that are right, as text. between: what stands between two symbols."""
     for row, (y, length) in enumerate(zip(batch["y"].tolist(), batch["y_lengths"].tolist(), strict=True)):
         answers = batch["accepted"][row].tolist() if "accepted" in batch else [y[:length]]
-        yield [" ".join(labels[c] for c in answer if c >= 0) for answer in answers if any(c >= 0 for c in answer)]
+        yield [between.join(labels[c] for c in answer if c >= 0) for answer in answers if any(c >= 0 for c in answer)]

@@ -39,7 +39,7 @@ class Outcome:
 
 def write_folder(folder: Path, recipe: Recipe, outcome: Outcome) -> Path:
     """Write everything, each file atomically; returns the path of the checkpoint, FAMILY.pt."""
-    path = folder / f"{recipe.model.family}.pt"
+    path = folder / f"{recipe.export.stem or recipe.model.family}.pt"
     metrics = {name: value for name, value in outcome.metrics.items() if name != "seconds"}
     files = {"sample.npz": _sample(outcome.network, outcome.parts.test), **_figures(folder, recipe, outcome)}
     if recipe.text is None or recipe.folder.resolve() != folder.resolve():

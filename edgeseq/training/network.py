@@ -24,7 +24,7 @@ def parts_for(table: ModelTable, parts: Parts) -> Parts:
     if network.timeless:
         parts = parts.each(Dataset.timeless)
     x = parts.train.x
-    if not network.timeless and (parts.train.lengths is None or not (parts.train.tokens or x.ndim == 3)):
+    if network.timeless is False and (parts.train.lengths is None or not (parts.train.tokens or x.ndim == 3)):
         hint = "; one feature a step is x[..., None]" if x.ndim == 2 else ""
         raise UsageError(
             f"the family '{table.family}' takes sequences, but x has shape {x.shape}; (examples, time, features) is "
@@ -34,6 +34,7 @@ def parts_for(table: ModelTable, parts: Parts) -> Parts:
         raise UsageError("the data holds one class only, but at least two are needed")
     for part in (parts.train, parts.validation, parts.test):
         network.sizes(part)  # refuses what the family cannot learn from, in whichever part it lies
+        _check_targets(parts.train, part)
     return parts
 
 
@@ -79,6 +80,17 @@ def hints_for(data: Dataset) -> Hints:
 def _rounded(values: Array) -> list[float] | float:
     rounded = [float(f"{value:.4g}") for value in np.atleast_1d(values)]
     return rounded if np.ndim(values) else rounded[0]
+
+
+def _check_targets(train: Dataset, part: Dataset) -> None:
+    """Raise UsageError where a part has longer sequences of values to answer than those that are trained on."""
+    if train.task != "forecast" or train.y_lengths is None or part.y_lengths is None:
+        return
+    if part.y_lengths.max() > train.y_lengths.max():
+        raise UsageError(
+            f"a target of the validation or test part has {part.y_lengths.max()} steps, but the longest of the "
+            f"training part, {train.y_lengths.max()}, decides how many the network gives; divide the data otherwise"
+        )
 
 
 def _check_head(head: str, data: Dataset) -> None:

@@ -73,11 +73,12 @@ class Run:
         resumed = self.file.find()
         if resumed is not None and resumed.phase == REFIT:
             return network, dict(resumed.notes)
-        train, validation = self.parts.train, self.parts.validation
+        train, validation = network.examples(self.parts.train), network.examples(self.parts.validation)
         plan = Fit(SEARCH, self.recipe.train, train, validation, self.device, self.progress)
         fitted = fit(plan, network, self.file, {}, resume=resumed is not None)
+        network.finish(train, validation)
         found = {
-            "validation": evaluate(network, validation),
+            "validation": evaluate(network, self.parts.validation),
             "search": {"ran": fitted.ran, "best": fitted.best},
         }
         # a run that was not stopped early has earned its whole schedule: where its best epoch lay is chance
@@ -88,10 +89,11 @@ class Run:
         """Train once more, on training and validation part together, for the epochs that the search found."""
         together = self.parts.train.join(self.parts.validation)
         network = network_for(self.recipe.model, together, self.recipe.train.seed)
-        table = replace(self.recipe.train, epochs=found["epochs"])
+        examples, table = network.examples(together), replace(self.recipe.train, epochs=found["epochs"])
         resumed = self.file.find()
-        plan = Fit(REFIT, table, together, None, self.device, self.progress)
+        plan = Fit(REFIT, table, examples, None, self.device, self.progress)
         fit(plan, network, self.file, found, resume=resumed is not None and resumed.phase == REFIT)
+        network.finish(examples, None)
         return network
 
 

@@ -36,6 +36,7 @@ def make_contract(source: Source, form: str, fixed: Mapping[str, int], opset: in
         vocabulary=source.vocabulary,
         values=source.values,
         decoding=source.decoding,
+        settings=source.settings,
         provenance={
             **source.provenance,
             "edgeseq": __version__,

@@ -8,6 +8,7 @@ import torch
 from edgeseq_runtime import golden, load
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.compare import Comparison, ParityReport
+from edgeseq_runtime.contract import check_vocabulary
 from edgeseq_runtime.errors import ContractError, ExportError, ParityError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, check_signature
 
@@ -132,13 +133,18 @@ def check_source(source: Source) -> None:
     """Call the network once and compare with its signature, so that a wrong one is told in words.
 
     Raises:
-        ExportError: the signature contradicts itself, or the network does not take or give what it says.
+        ExportError: the signature contradicts itself, a vocabulary does not fit it, or the network does not take or
+            give what it says.
     """
     signature = source.signature
     try:
         check_signature(signature)
     except ContractError as error:
         raise ExportError(f"the signature of {source.name} cannot be used: {error}") from error
+    try:
+        check_vocabulary(signature, source.vocabulary)
+    except ContractError as error:
+        raise ExportError(f"the vocabulary of {source.name} does not fit its signature: {error}") from error
     if missing := [s.input for s in signature.states if s.initial == "learned" and s.input not in source.initial]:
         raise ExportError(f"state '{missing[0]}' of {source.name} is learned, but its initial value is not given")
     case = Case(2, 3, random_states=True)

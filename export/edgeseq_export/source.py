@@ -25,7 +25,8 @@ class Source:
     initial: by state input name, the learned initial value (directions, 1, hidden), where the signature has one.
     values: named scalars the module also takes, as tensors without axes, with their defaults; they can be set when the
         file is loaded.
-    name: what to call it in messages. labels, vocabulary, family, task, provenance, decoding: for the contract.
+    name: what to call it in messages. labels, vocabulary, family, task, provenance, decoding, settings: for the
+        contract.
     form, steps: how its recurrences are written where nobody says; of the unroll form, how many copies.
     fixes_axes: whether the unroll form fixes the axes of the inputs; not where what it repeats has its own length.
     """
@@ -41,6 +42,7 @@ class Source:
     values: Mapping[str, float | int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     decoding: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     form: str = "native"
     steps: int | None = None
     fixes_axes: bool = True

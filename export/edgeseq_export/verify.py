@@ -13,7 +13,7 @@ from edgeseq_runtime.compare import Comparison, ParityReport, compare
 from edgeseq_runtime.errors import LongInputWarning, ProviderError, UsageError
 from edgeseq_runtime.model import Model
 from edgeseq_runtime.providers import present
-from edgeseq_runtime.signature import TIME, Signature, Tensor
+from edgeseq_runtime.signature import BATCH, TIME, Signature, Tensor
 from numpy.typing import NDArray
 
 from edgeseq_export.grid import Case, cases
@@ -171,18 +171,25 @@ def _chunks(model: Model, inputs: Mapping[str, Array], chunk: int) -> dict[str, 
 
 
 def _motionless(plan: Sequence[Case], signature: Signature, reference: Reference) -> Iterator[str]:
-    """Outputs that stay where they are whatever comes in."""
-    several = [case for case in plan if case.chunk is None and case.batch > 1 and not case.ragged]
-    answers = [[reference(case.inputs(signature, seed)) for seed in (1001, 2002)] for case in several]
-    for tensor in signature.outputs:
-        moves = [(_distance(one[tensor.name], other[tensor.name]), one[tensor.name].bound) for one, other in answers]
-        moved, allowed = max(moves, key=lambda move: move[0] - MOVES * move[1])
-        if moved < MOVES * allowed or moved == 0:
-            yield (
-                f"output '{tensor.name}' moved by {moved:.2g} between two inputs, but comparing it needs at least "
-                f"{MOVES * allowed:.2g}. Are the inputs drawn at the data's scale (`draw` in the contract)? Is the "
-                "network trained?"
-            )
+    """Outputs that stay where they are whatever comes in.
+
+    Ragged rows are left aside, as padding that ends elsewhere moves by that alone; but for an output of one number a
+    row, which has none, and may hang on nothing but the lengths.
+    """
+    several = [case for case in plan if case.chunk is None and case.batch > 1]
+    numbers = [tensor for tensor in signature.outputs if tensor.axes == (BATCH,)]
+    for ragged, tensors in ((False, [t for t in signature.outputs if t not in numbers]), (True, numbers)):
+        chosen = [case for case in several if ragged or not case.ragged] if tensors else []
+        answers = [[reference(case.inputs(signature, seed)) for seed in (1001, 2002)] for case in chosen]
+        for tensor in tensors:
+            moves = [(_distance(one[tensor.name], two[tensor.name]), one[tensor.name].bound) for one, two in answers]
+            moved, allowed = max(moves, key=lambda move: move[0] - MOVES * move[1])
+            if moved < MOVES * allowed or moved == 0:
+                yield (
+                    f"output '{tensor.name}' moved by {moved:.2g} between two inputs, but comparing it needs at least "
+                    f"{MOVES * allowed:.2g}. Are the inputs drawn at the data's scale (`draw` in the contract)? Is the "
+                    "network trained?"
+                )
 
 
 def _distance(one: Truth, other: Truth) -> float:

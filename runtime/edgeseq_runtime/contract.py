@@ -25,6 +25,7 @@ class Contract:
     values: named scalars that may be set at load, with their defaults; a float is float32 in the graph, an int int64.
     decoding: how a sequence is generated, where one is: the method, its settings, the length, and the numbers of the
         symbols for start, end and padding.
+    settings: of the network, those that an export chooses, such as which part of an autoencoder the file holds.
     tolerance: {"relative": r}: the proof's bound, relative to the output's root mean square.
     provenance: checkpoint hash, versions, opset.
     """
@@ -37,6 +38,7 @@ class Contract:
     vocabulary: Any = None
     values: Mapping[str, float | int] = field(default_factory=dict)
     decoding: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-5
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,6 +61,7 @@ class Contract:
                 "vocabulary": self.vocabulary,
                 "values": dict(self.values),
                 "decoding": dict(self.decoding) if self.decoding is not None else None,
+                **({"settings": dict(self.settings)} if self.settings else {}),
                 "tolerance": {"relative": self.tolerance},
                 "provenance": dict(self.provenance),
             }
@@ -66,7 +69,7 @@ class Contract:
 
     @staticmethod
     def from_json(text: str) -> "Contract":
-        """Read a contract. Raises ContractError when it is malformed or newer than this runtime."""
+        """Read a contract. Raises ContractError when it is malformed, contradicts itself or is too new."""
         try:
             value = json.loads(text)
             version = value["version"]
@@ -84,8 +87,15 @@ class Contract:
         steps = recurrence.get("steps") if isinstance(recurrence, dict) else ""
         if steps is not None and (type(steps) is not int or steps < 1):
             raise ContractError(f"the contract's recurrence is {recurrence!r}, but steps are a number from 1")
+        decoding = value.get("decoding")
+        if decoding is not None and not isinstance(decoding, dict):
+            raise ContractError(f"the contract's decoding is {decoding!r}, but an object with its settings is expected")
         try:
-            labels, decoding = value.get("labels"), value.get("decoding")
+            check_vocabulary(signature, value.get("vocabulary"))
+        except ContractError as error:
+            raise ContractError(f"the contract contradicts itself: {error}. Export the model again") from error
+        try:
+            labels = value.get("labels")
             return Contract(
                 signature=signature,
                 family=str(value["family"]),
@@ -94,9 +104,32 @@ class Contract:
                 labels=tuple(str(label) for label in labels) if labels is not None else None,
                 vocabulary=value.get("vocabulary"),
                 values=dict(value.get("values", {})),
-                decoding=dict(decoding) if decoding is not None else None,
+                decoding=decoding,
+                settings=dict(value.get("settings", {})),
                 tolerance=float(value.get("tolerance", {}).get("relative", 1e-5)),
                 provenance=dict(value.get("provenance", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ContractError(f"the contract is malformed: {type(error).__name__}: {error}") from error
+
+
+def check_vocabulary(signature: Signature, vocabulary: Any) -> None:
+    """Raise ContractError where a vocabulary is of no input or output, or has not a symbol for every id of its input.
+
+    vocabulary: as a contract holds it. What else may be wrong with it is told where text is read (text.py).
+    """
+    if not isinstance(vocabulary, Mapping):
+        return
+    tensors = {tensor.name: tensor for tensor in (*signature.inputs, *signature.outputs)}
+    for name, item in vocabulary.items():
+        if name not in tensors:
+            raise ContractError(
+                f"there is a vocabulary of '{name}', but the inputs and outputs are {', '.join(tensors)}"
+            )
+        symbols = item.get("symbols") if isinstance(item, Mapping) else None
+        limits = tensors[name].range
+        if limits is not None and isinstance(symbols, list) and len(symbols) != limits[1]:
+            raise ContractError(
+                f"the vocabulary of '{name}' has {len(symbols)} symbols, but its ids go up to {limits[1] - 1}, so "
+                f"{limits[1]} are expected"
+            )

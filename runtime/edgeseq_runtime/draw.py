@@ -39,6 +39,8 @@ def draw(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator") -
 
         return draw_table(rng, shape).astype(tensor.dtype)
     hint = dict(tensor.draw or {})
+    if "examples" in hint:
+        return _like_examples(hint["examples"], hint["deviation"], shape, rng).astype(tensor.dtype)
     if "normal" in hint:
         mean, deviation = (np.asarray(v, np.float64) for v in hint["normal"])
         return (mean + deviation * rng.standard_normal(shape)).astype(tensor.dtype)
@@ -50,13 +52,31 @@ def draw(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator") -
         return rng.integers(low, high, shape).astype(tensor.dtype)
     if hint:
         raise ContractError(
-            f"input '{tensor.name}' has the unknown draw hint {hint!r}; known are normal, uniform, integers"
+            f"input '{tensor.name}' has the unknown draw hint {hint!r}; known are normal, uniform, integers, examples"
         )
     if tensor.range is not None:
         return rng.integers(*tensor.range, shape).astype(tensor.dtype)
     if np.issubdtype(np.dtype(tensor.dtype), np.floating):
         return rng.standard_normal(shape).astype(tensor.dtype)
     return np.zeros(shape, tensor.dtype)
+
+
+def _like_examples(
+    examples: list[list[float]], deviation: float, shape: tuple[int, ...], rng: "np.random.Generator"
+) -> Array:
+    """Rows that are an example each, repeated or cut to length from some step on, with more or less noise or none.
+
+    examples: each flat. shape: (batch, …); what follows the first two axes is one step of a sequence.
+    """
+    rows, width = np.asarray(examples, np.float64), int(np.prod(shape[2:], dtype=int))
+    found = rows[rng.integers(len(rows), size=shape[0])]
+    steps = found.reshape(shape[0], -1, width)
+    if steps.shape[1] != shape[1]:
+        start = rng.integers(steps.shape[1])
+        steps = steps[:, (start + np.arange(shape[1])) % steps.shape[1]]
+    level = rng.choice([0.0, 1.0], shape[0]) * rng.random(shape[0])
+    noise = deviation * rng.standard_normal(shape)
+    return steps.reshape(shape) + level.reshape(-1, *(1,) * (len(shape) - 1)) * noise
 
 
 def _state(state: StatePair, sizes: Mapping[str, int], rng: "np.random.Generator") -> Array:

@@ -1,5 +1,6 @@
 """From what a caller gives to what the session takes: names, shapes, types, and what may be left out."""
 
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -183,7 +184,7 @@ class Feed:
             f"input '{name}' has {size} along '{axis}', but {self._name} was trained on at most {trained}; its answer "
             "may be poor (this is told once)",
             LongInputWarning,
-            stacklevel=5,
+            stacklevel=_outside(),
         )
 
     def _wrong_rank(self, tensor: Tensor, array: Array) -> InputError:
@@ -206,6 +207,15 @@ class Feed:
     def _unknown(self, given: Mapping[str, ArrayLike]) -> InputError:
         unknown = ", ".join(f"'{name}'" for name in given if name not in self._known)
         return InputError(f"{self._name} has no input {unknown}; it takes {', '.join(self._signature.input_names)}")
+
+
+def _outside() -> int:
+    """The `stacklevel` of the caller's warning that points at the code outside this package, whichever way it took."""
+    package, level = __name__.partition(".")[0], 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def checked_values(

@@ -48,7 +48,7 @@ def load(
 
     Raises:
         MissingFileError, DamagedFileError: no such file; or empty, truncated, changed, not ONNX.
-        ContractError: the contract is malformed or of a newer version.
+        ContractError: the contract is malformed, contradicts itself, or is of a newer version.
         UsageError: the file has no such value.
         ProviderError: the provider that was named is not there.
     """

@@ -28,7 +28,8 @@ class Tensor:
     kind: of an output: one a step, one after the last valid step, or one that needs the whole sequence.
     of: of a lengths input: the input whose valid steps it counts.
     draw: how to make a realistic random input: {"normal": [mean, deviation]} (numbers, or one a feature),
-        {"uniform": [low, high]} or {"integers": [low, high]} (high excluded).
+        {"uniform": [low, high]} or {"integers": [low, high]} (high excluded), or {"examples": [[...], ...],
+        "deviation": d}, a few real ones, flat, with noise of up to that deviation or without.
     decision: "argmax" where the largest entry of the last axis is what a user reads.
     range: of an integer input: the smallest value it may have, and the smallest it may no longer have.
     earlier: of an integer input (batch, time, children): each entry of step t is the index of an earlier step, or -1

@@ -65,6 +65,59 @@ def test_pieces_are_counted_for_the_order_of_their_epoch():
     assert len(set(counts)) > 1
 
 
+def ragged(count=103, targets=False):
+    """Sequences whose first value is their row; with targets, these have lengths of another order."""
+    rng = np.random.default_rng(4)
+    lengths, other = rng.integers(1, 10, (2, count))
+    x = np.repeat(np.arange(count, dtype=np.float32), 9).reshape(count, 9, 1)
+    more = {"y_lengths": other} if targets else {}
+    return Dataset(x, np.zeros((count, 9), np.int64), lengths, ("a", "b"), **more)
+
+
+def rows_of(batches):
+    """The rows of each batch, in order."""
+    return [batch["x"][:, 0, 0].int().tolist() for batch in batches]
+
+
+@pytest.mark.parametrize(("targets", "counted"), [(False, "lengths"), (True, "y_lengths")])
+@pytest.mark.parametrize("bucket", [1, 3, 100])
+def test_buckets_are_sorted_by_length_and_their_batches_shuffled(targets, counted, bucket):
+    """A pool is what as many batches would hold without buckets; of equal lengths the earlier row comes first."""
+    data = ragged(targets=targets)
+    lengths = getattr(data, counted)
+    order = [row for batch in rows_of(Batches(data, 8, seed=3)) for row in batch]
+    expected = []
+    for start in range(0, len(order), 8 * bucket):
+        pool = sorted(order[start : start + 8 * bucket], key=lambda row: lengths[row])
+        expected += [pool[i : i + 8] for i in range(0, len(pool), 8)]
+    found = rows_of(Batches(data, 8, seed=3, bucket=bucket))
+    assert sorted(found) == sorted(expected)
+    assert found != expected
+    assert sorted(row for batch in found for row in batch) == list(range(103))
+
+
+def test_the_order_of_buckets_is_that_of_seed_and_epoch():
+    data = ragged()
+    one, again, later, other = (
+        rows_of(Batches(data, 8, seed=seed, epoch=lambda epoch=epoch: epoch, bucket=4))
+        for seed, epoch in ((3, 0), (3, 0), (3, 1), (4, 0))
+    )
+    assert one == again
+    assert all(sorted(map(sorted, one)) != sorted(map(sorted, each)) for each in (later, other))
+
+
+def test_buckets_need_lengths_and_an_order():
+    fixed = dataset(lengths=None, y=np.zeros(5, np.int64))
+    for data, seed in ((fixed, 3), (ragged(), None)):
+        without, found = (Batches(data, 2, seed=seed, bucket=bucket) for bucket in (0, 4))
+        assert rows_of(found) == rows_of(without)
+
+
+def test_pieces_of_buckets_are_counted():
+    batches = Batches(ragged(), 8, seed=3, truncate=2, bucket=4)
+    assert len(list(batches)) == len(batches)
+
+
 def test_truncated_training_on_ragged_rows_keeps_its_schedule(tmp_path):
     """The learning rate's cycle knows every update, and each epoch ends with a validation."""
     from edgeseq import recipe

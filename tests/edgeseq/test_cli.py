@@ -154,6 +154,37 @@ def test_run_writes_files_and_many_sequences_go_in_batches(models: Path, tmp_pat
         assert len((tmp_path / name).read_text().splitlines()) == 150 + (name == "a.csv")
 
 
+def test_a_bad_line_of_numbers_does_not_lose_the_others(models: Path, tmp_path: Path) -> None:
+    good = ["[[1,2,3],[4,5,6]]", '{"x": [[7,8,9]], "id": "last"}']
+    lines = "\n".join([good[0], '{"x": [[1,2]], "id": "narrow"}', "[[1,2,NaN]]", good[1]])
+    (tmp_path / "in.jsonl").write_text(lines)
+    expected = json.loads(run("run", models / "lstm.onnx", "--json", stdin="\n".join(good)).stdout)["results"]
+    for source in ({"stdin": lines}, {}):
+        arguments = ("run", models / "lstm.onnx", *(() if source else ("--input", tmp_path / "in.jsonl")))
+        result = run(*arguments, "--json", **source)
+        assert result.exit_code == 2
+        first, narrow, infinite, last = json.loads(result.stdout)["results"]
+        assert [first, last] == expected
+        assert narrow == {"sequence": "narrow", "error": narrow["error"]}
+        assert "has 2 features, but lstm.onnx takes 3" in narrow["error"]
+        assert infinite == {"sequence": 2, "error": "input 'x' has nan at [0, 2]; repair or drop that value"}
+        assert re.search(r"line 2: .*\n.*line 3: .*\nedgeseq: 2 of 4 sequences could not be used\n", result.stderr)
+        assert run(*arguments, **source).stdout.splitlines()[2:4] == ["narrow\terror\t", "2\terror\t"]
+        assert run(*arguments, "-o", tmp_path / "out.npz", **source).exit_code == 2
+        with np.load(tmp_path / "out.npz") as archive:
+            assert archive["sequence"].tolist() == [0, 3]
+            assert len(archive["probabilities"]) == 2
+
+
+@pytest.mark.parametrize("name", ["lstm.onnx", "gru.onnx"])
+def test_bad_lines_of_numbers_alone_are_answered_too(models: Path, name: str) -> None:
+    result = run("run", models / name, "--json", stdin="[[1]]\n[1,2\n")
+    assert result.exit_code == 2
+    assert [list(record) for record in json.loads(result.stdout)["results"]] == [["sequence", "error"]] * 2
+    assert "2 of 2 sequences could not be used" in result.stderr
+    assert run("run", models / name, stdin="[[1]]\n").stdout.splitlines()[1].split("\t")[-2] == "error"
+
+
 def test_streams_count_their_bad_lines(models: Path, tmp_path: Path) -> None:
     result = run("run", models / "gru.onnx", "--stream", stdin="1,2\nnan,2\n3,4\n")
     assert result.exit_code == 2

@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from edgeseq_runtime import Signature, StatePair, Tensor, load
 from edgeseq_runtime.errors import DamagedFileError, FileError, InputError, MissingFileError, UsageError
+from edgeseq_runtime.signature import Limit
 
 from edgeseq.files import Answers, Results, Sequences, csv, read_inputs, write_results
 
@@ -18,7 +21,18 @@ X = Tensor("x", "float32", ("batch", "time", 2))
 LENGTHS = Tensor("lengths", "int64", ("batch",), of="x")
 RAGGED = Signature(inputs=(X, LENGTHS), outputs=(), states=(StatePair("h0", "h0_next", (1, "batch", 4)),))
 EQUAL = Signature(inputs=(X,), outputs=())
-TOKENS = Signature(inputs=(Tensor("tokens", "int64", ("batch", "time")),), outputs=())
+TOKENS = Signature(inputs=(Tensor("tokens", "int64", ("batch", "time"), range=(0, 5)),), outputs=())
+LIMITED = replace(TOKENS, limits={"time": Limit(2, 3)})
+TREE = Signature(
+    inputs=(
+        Tensor("x", "float32", ("batch", "time")),
+        Tensor("children", "int64", ("batch", "time", "children"), earlier=True),
+        LENGTHS,
+    ),
+    outputs=(),
+)
+FIXED = Signature(inputs=(Tensor("x", "float32", (2, "time", 1)),), outputs=())
+IMAGE = Signature(inputs=(Tensor("x", "float32", ("batch", "height", "width")),), outputs=())
 TWO = Signature(inputs=(X, Tensor("mask", "float32", ("batch", "time"))), outputs=())
 
 
@@ -40,6 +54,8 @@ def with_lengths(*lengths: int) -> bytes:
 ONE = packed(np.savez, x=np.ones((3, 2)), lengths=np.int64(2), y=np.zeros(9))
 STATES = packed(np.savez, x=np.ones((5, 3, 2)), h0=np.ones((1, 5, 4)))
 EXPLICIT = '{"x": [[1,2],[3,4]], "lengths": 1, "y": 3}'
+NODES = '{"x": [1,2], "children": [[-1,-1],[0,-1]]}\n{"x": [3], "children": [[-1]]}\n'
+TABLE = [[[-1, -1], [0, -1]], [[-1, -1], [-1, -1]]]
 UNEVEN = "[[1,2],[3,4]]\n\n[[5,6]]\n"
 
 
@@ -56,6 +72,8 @@ UNEVEN = "[[1,2],[3,4]]\n\n[[5,6]]\n"
         ("a.jsonl", "[[1,2]]\n[[3,4]]", EQUAL, {"x": [[[1, 2]], [[3, 4]]]}),
         ("a.jsonl", "[1,2,3]\n", TOKENS, {"tokens": [[1, 2, 3]]}),
         ("a.jsonl", '{"x": [[1,2]], "mask": [1]}', TWO, {"x": [[[1, 2]]], "mask": [[1]]}),
+        ("a.jsonl", NODES, TREE, {"x": [[1, 2], [3, 0]], "children": TABLE, "lengths": [2, 1]}),
+        ("a.jsonl", "[[1]]\n[[2]]", FIXED, {"x": [[[1]], [[2]]]}),
         ("a.npy", packed(np.save, np.ones((3, 2), np.float32)), RAGGED, {"x": np.ones((1, 3, 2))}),
         ("a.npy", packed(np.save, np.ones((4, 3, 2), np.float32)), RAGGED, {"x": np.ones((4, 3, 2))}),
         ("a.npz", ONE, RAGGED, {"x": np.ones((1, 3, 2)), "lengths": [2]}),
@@ -89,17 +107,6 @@ def test_a_file_becomes_arrays_by_input_name(
         ("a.csv", "1.5\n", TOKENS, "takes whole numbers"),
         ("a.csv", "1,2\n", TWO, "takes x, mask; say which"),
         ("a.jsonl", "", RAGGED, "has no lines"),
-        ("a.jsonl", "[[1,2]]\n[[1,2\n", RAGGED, r"a\.jsonl', line 2: not JSON"),
-        ("a.jsonl", "[[1,2]]\n[[1],[2,3]]\n", RAGGED, "line 2: 'x' is not regular"),
-        ("a.jsonl", "[[1,2,3]]\n", RAGGED, "line 1: 'x' has 3 features a step, but the model takes 2"),
-        ("a.jsonl", "[1,2]\n", RAGGED, "line 1: 'x' is nested 1 deep"),
-        ("a.jsonl", "[]\n", RAGGED, "line 1: 'x' is empty"),
-        ("a.jsonl", '[["1","2"]]\n', RAGGED, "not a number"),
-        ("a.jsonl", "[[1,null]]\n", RAGGED, "not a number"),
-        ("a.jsonl", "[[1,NaN]]\n", RAGGED, "has nan at"),
-        ("a.jsonl", '{"z": 1}\n', RAGGED, "the key 'x' is missing"),
-        ("a.jsonl", "[[1,2]]\n", TWO, "ambiguous"),
-        ("a.jsonl", "[[1,2]]\n[[1,2],[3,4]]\n", EQUAL, "line 2: 'x' has 2 steps, but line 1 has 1"),
         ("a.npz", packed(np.savez, y=np.ones(3)), RAGGED, "has the keys y, but x, lengths, h0 can be used"),
         ("a.npz", with_lengths(3, 0), RAGGED, "'lengths' has 0 in row 1"),
         ("a.npz", with_lengths(4, 1), RAGGED, "'lengths' has 4 in row 0"),
@@ -110,6 +117,50 @@ def test_bad_content_is_refused_with_its_place(
 ) -> None:
     with pytest.raises((InputError, UsageError), match=message):
         read(tmp_path, name, content, signature)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "signature", "message"),
+    [
+        ("[[1,2]]", "[[1,2", RAGGED, "not JSON"),
+        ("[[1,2]]", "\xff", RAGGED, "byte 1 is not UTF-8 text"),
+        ("[[1,2]]", "[[1],[2,3]]", RAGGED, "'x' is not regular"),
+        ("[[1,2]]", "[[1,2,3]]", RAGGED, "input 'x' has 3 features, but model takes 2"),
+        ("[[1,2]]", "[1,2]", RAGGED, "'x' is nested 1 deep, but a sequence is 2 deep (time, 2)"),
+        ("[[1,2]]", "5", RAGGED, "'x' is nested 0 deep"),
+        ("[[1,2]]", "[]", RAGGED, "'x' is empty"),
+        ("[[1,2]]", '[["1","2"]]', RAGGED, "not a number"),
+        ("[[1,2]]", "[[1,null]]", RAGGED, "not a number"),
+        ("[[1,2]]", "[[1,NaN]]", RAGGED, "input 'x' has nan at [0, 1]"),
+        ("[[1,2]]", "[[1,2],[1e300,2]]", RAGGED, "input 'x' has inf at [1, 0]"),
+        ("[[1,2]]", '{"z": 1}', RAGGED, "the key 'x' is missing"),
+        ("[[1,2]]", '{"x": [[1,2]], "lengths": 2}', RAGGED, "'lengths' has 2 in row 0"),
+        ("[[1,2]]", '{"x": [[1,2]], "lengths": "a"}', RAGGED, "'lengths' holds something that is not a number"),
+        ("[[1,2]]", "[[1,2],[3,4]]", EQUAL, "'x' has 2 along 'time', but what was read before has 1"),
+        ("[[1,2]]", "[[1]]", IMAGE, "'x' has 1 along 'width', but what was read before has 2"),
+        ('{"x": [[1,2]], "mask": [1]}', "[[1,2]]", TWO, "ambiguous"),
+        ('{"x": [1], "children": [[-1]]}', '{"x": [1], "children": [[0]]}', TREE, "input 'children'"),
+        ("[1,2]", "[1,5]", TOKENS, "input 'tokens' has 5 at (0, 1), but its values go from 0 to 4"),
+        ("[1,2]", "[1,0.5]", TOKENS, "'tokens' takes whole numbers (int64), but has 0.5"),
+        ("[1,2]", "[1,Infinity]", TOKENS, "'tokens' takes whole numbers (int64), but has inf"),
+        ("[1,2]", "[1]", LIMITED, "input 'tokens' has 1 along 'time', but model takes at least 2"),
+        ("[1,2]", "[1,2,3,4]", LIMITED, "input 'tokens' has 4 along 'time', but model takes at most 3"),
+    ],
+)
+def test_a_bad_line_is_an_item_with_its_error(
+    tmp_path: Path, good: str, bad: str, signature: Signature, message: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(f"{good}\n{bad}\n\n{good}\n".encode("latin-1"))
+    sequences = read_inputs([str(path)], signature, model="model")
+    assert {len(array) for array in sequences.arrays.values()} == {2}
+    first, second, third = sequences.items or ()
+    assert (first.rows, first.error, third.rows, third.error) == (1, None, 1, None)
+    assert (second.rows, second.place) == (0, f"'{path}', line 2")
+    assert message in (second.error or "")
+    beside = [f"{signature.inputs[0].name}={path}", str(path)]
+    with pytest.raises(InputError, match=r"a\.jsonl', line 2: .*" + re.escape(message)):
+        read_inputs(beside, signature, model="model")
 
 
 @pytest.mark.parametrize(
@@ -152,6 +203,10 @@ def test_inputs_by_name(tmp_path: Path) -> None:
     arrays = read_inputs(given, RAGGED).arrays
     assert arrays["x"].shape == (2, 3, 2)
     assert arrays["lengths"].tolist() == [3, 1]
+    (tmp_path / "lengths.jsonl").write_text("3\n1\n")
+    assert read_inputs([given[0], f"lengths={tmp_path / 'lengths.jsonl'}"], RAGGED).arrays["lengths"].tolist() == [3, 1]
+    (tmp_path / "h0.jsonl").write_text("[[1,2,3,4],[5,6,7,8]]\n")
+    assert read_inputs([given[0], f"h0={tmp_path / 'h0.jsonl'}"], RAGGED).arrays["h0"].shape == (1, 2, 4)
     with pytest.raises(UsageError, match="no input 'z'; it takes x, lengths, h0"):
         read_inputs([f"z={tmp_path / 'data.npy'}"], RAGGED)
     with pytest.raises(UsageError, match="only once"):

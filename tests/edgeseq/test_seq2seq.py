@@ -11,14 +11,15 @@ from typer.testing import CliRunner
 
 from edgeseq import checkpoint
 from edgeseq.cli.app import app
-from edgeseq.data import Dataset
+from edgeseq.data import About, Dataset, Parts
 from edgeseq.nn import Hints, build
+from edgeseq.nn.edits import edit_distance
 from edgeseq.nn.seq2seq_config import END, PADDING, START
 from edgeseq.opening import open_source
 from edgeseq.recipe import ModelTable
 from edgeseq.training.batches import Batches
 from edgeseq.training.evaluate import evaluate
-from edgeseq.training.network import network_for
+from edgeseq.training.network import network_for, parts_for
 
 LETTERS, PHONES = ("a", "b", "c"), ("A", "B", "C")
 
@@ -80,9 +81,69 @@ def test_figures_are_by_the_nearest_right_answer():
 
     assert figures(said)["sequence_accuracy"] == 0
     also = {"accepted": torch.from_numpy(data.accepted)}
-    assert figures(said, **also) == {"sequence_accuracy": 1, "error_rate": 0}
-    wrong = figures([*said, 0], **also)
-    assert wrong == {"sequence_accuracy": 0, "error_rate": pytest.approx(1 / len(said))}
+    assert figures(said, **also) == {"sequence_accuracy": 1, "edits": 0, "symbols": len(said)}
+    assert figures([*said, 0], **also) == {"sequence_accuracy": 0, "edits": 1, "symbols": len(said)}
+
+
+def test_the_error_rate_is_over_all_symbols():
+    """Graves et al. 2006, equation 1: a long answer weighs more than a short one."""
+    network, data = small().eval(), reversed_words(50)
+    said = network(tokens=torch.from_numpy(data.x), lengths=torch.from_numpy(data.lengths))["generated"].tolist()
+    edits = 0
+    for row, y, length in zip(said, data.y.tolist(), data.y_lengths, strict=True):
+        classes = [symbol - 3 for symbol in row[: row.index(END) if END in row else None]]
+        edits += edit_distance(classes, y[:length])
+    assert edits > 0
+    assert evaluate(network, data)["error_rate"] == pytest.approx(edits / data.y_lengths.sum())
+
+
+def echoes(count=300):
+    """Values to be said once more, one step a value, as many as there are."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(1, 5, count)
+    x = np.where(np.arange(4) < lengths[:, None], rng.normal(3, 2, (count, 4)), 0)[..., None].astype(np.float32)
+    return Dataset(x, 10 * x, lengths, y_lengths=lengths)
+
+
+def test_values_learn_to_end(tmp_path):
+    data = echoes()
+    with torch.random.fork_rng():
+        table = ModelTable("seq2seq", {"hidden_size": 32, "stop": "learned", "scheduled_sampling": 0.5})
+        network = network_for(table, data, 0).train()
+        optimiser = torch.optim.AdamW(network.parameters(), 0.01)
+        for epoch in range(25):
+            for batch in Batches(data, 16, seed=epoch):
+                optimiser.zero_grad()
+                network.loss({}, batch).backward()
+                optimiser.step()
+    figures = evaluate(network.eval(), data)
+    assert figures["length_mae"] < 0.1
+    assert figures["nrmse"] < 0.5
+    checkpoint.save(tmp_path / "echo.pt", network, {}, {})
+    done = run("export", tmp_path / "echo.pt")
+    assert done.exit_code == 0, done.output
+    (tmp_path / "two.jsonl").write_text("[[1], [2]]\n[[1], [2], [3]]\n")
+    shown = json.loads(run("run", tmp_path / "echo.onnx", "--input", tmp_path / "two.jsonl", "--json").stdout)
+    assert [len(row["values"]) for row in shown["results"]] == [2, 3]
+
+
+def test_what_is_scored_ends_where_the_answer_does():
+    data = echoes(4)
+    network = network_for(ModelTable("seq2seq", {"hidden_size": 8, "stop": "learned"}), data, 0).eval()
+    batch = next(iter(Batches(data, 4)))
+    outputs = {"values": batch["y"] + 1, "answer_length": torch.ones(4, dtype=torch.int64)}
+    assert network.scored(outputs, batch) == 4
+    figures = network.metrics(outputs, batch)
+    assert float(figures["mae"]) == pytest.approx(1)
+    assert float(figures["length_mae"]) == pytest.approx((data.y_lengths - 1).mean())
+
+
+def test_targets_longer_than_those_of_the_training_part():
+    data = echoes(20)
+    short, long = np.flatnonzero(data.y_lengths < 4), np.flatnonzero(data.y_lengths == 4)
+    parts = Parts(data.rows(short), data.rows(short), data.rows(long), About("echo", ""))
+    with pytest.raises(UsageError, match=r"4 steps, but the longest of the training part, 3"):
+        parts_for(ModelTable("seq2seq", {}), parts)
 
 
 def test_the_target_is_read_one_step_late():
@@ -127,6 +188,8 @@ def test_a_row_is_the_same_alone_and_beside_longer_ones(trained):
         ({"scheduled_sampling": 1.5}, "a share from 0 to 1"),
         ({"max_length": 0}, "max_length is 0"),
         ({"task": "forecast", "decode": "beam"}, "gives values"),
+        ({"stop": "learned"}, "end with the end symbol"),
+        ({"stop": "never"}, "'length' or 'learned'"),
     ],
 )
 def test_settings_that_cannot_be(settings, words):

@@ -19,7 +19,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from edgeseq.cli.app import app
-from edgeseq.files.texts import joined
+from edgeseq.files.batches import joined
 
 MODELS = Path(__file__).parents[2] / "models"
 LETTERS = ("a", "b", "c", "-")
@@ -62,6 +62,30 @@ class Deaf(Speaker):
         return super().forward(tokens, torch.full_like(tokens[:, 0], 1) * tokens.shape[1])
 
 
+class Forecaster(nn.Module):
+    """Three times two values, the sum of the steps and one more each time; zeros from the number of steps less one on.
+
+    ends: whether it says where these begin.
+    """
+
+    def __init__(self, ends):
+        super().__init__()
+        self.ends = ends
+
+    def forward(self, x, lengths):
+        made = (lengths - 1).clamp(0, 3)
+        place = torch.arange(3)[:, None]
+        values = torch.where(place < made[:, None, None], x.sum(1, keepdim=True) + place, 0.0)
+        return {"values": values, "answer_length": made} if self.ends else {"values": values}
+
+
+class Reciter(Forecaster):
+    """The same of token ids."""
+
+    def forward(self, tokens, lengths):
+        return super().forward(tokens[..., None].repeat(1, 1, 2).to(torch.float32), lengths)
+
+
 class Listener(nn.Module):
     """It reads no text: the nearest number of a sound, a step, is what was said."""
 
@@ -85,7 +109,19 @@ def written(path, vocabulary, module, *inputs, limits=None):
         TensorSpec("scores", "float32", row, "sequence"),
     )
     signature = Signature(inputs, outputs, limits=limits or {}, typical={"batch": 2, "time": 4})
-    source = Source(module.eval(), signature, "seq2seq", "transcribe", "test", vocabulary=vocabulary)
+    decoding = {"max_length": 3}
+    source = Source(module.eval(), signature, "seq2seq", "transcribe", "test", vocabulary=vocabulary, decoding=decoding)
+    export(source, path, verify=False)
+
+
+def forecasting(path, module, *inputs, vocabulary=None):
+    """A file that answers with values of a length of its own."""
+    outputs = (
+        TensorSpec("values", "float32", ("batch", 3, 2), "sequence"),
+        TensorSpec("answer_length", "int64", ("batch",), "sequence"),
+    )
+    signature = Signature(inputs, outputs if module.ends else outputs[:1], typical={"batch": 2, "time": 4})
+    source = Source(module.eval(), signature, "seq2seq", "forecast", "test", vocabulary=vocabulary)
     export(source, path, verify=False)
 
 
@@ -100,6 +136,11 @@ def files(tmp_path_factory):
     written(folder / "chance.onnx", words, Chanced(), TOKENS, LENGTHS, NOISE)
     written(folder / "deaf.onnx", words, Deaf(), TOKENS)
     written(folder / "sound.onnx", {"generated": SPOKEN}, Listener(), SOUND)
+    numbers = (replace(SOUND, axes=("batch", "time", 2)), replace(LENGTHS, of="x"))
+    forecasting(folder / "values.onnx", Forecaster(ends=False), *numbers)
+    forecasting(folder / "ended.onnx", Forecaster(ends=True), *numbers)
+    by_word = {"tokens": {"symbols": list(LETTERS), "kind": "word"}}
+    forecasting(folder / "recited.onnx", Reciter(ends=True), TOKENS, LENGTHS, vocabulary=by_word)
     return folder
 
 
@@ -196,6 +237,8 @@ SHOWN = "b\N{REPLACEMENT CHARACTER}a"
         ([], "[0]\n[]\n[2]\n", None, SECOND, "'tokens' is empty, but at least one step is needed"),
         (["a", "b\udcff", "c"], None, "b?", "text 2", "the text is not UTF-8"),
         ([], '[0]\n"b\\ud800"\n[2]\n', "b?", SECOND, "the text is not UTF-8"),
+        ([], '[0]\n{"tokens": [0], "lengths": 2}\n[2]\n', None, SECOND, "'lengths' has 2 in row 0"),
+        ([], "[0]\n[1e30]\n[2]\n", None, SECOND, "'tokens' takes whole numbers (int64), but has 1e+30"),
         ([], '[0]\n{"text": 5}\n[2]\n', None, SECOND, "the key 'tokens' is missing"),
         ([], "[0]\n[1\n[2]\n", None, SECOND, "not JSON: "),
         ([], b"[0]\n[\xff]\n[2]\n", None, SECOND, "byte 2 is not UTF-8 text"),
@@ -207,7 +250,7 @@ def test_a_bad_text_does_not_lose_the_others(files, tmp_path, texts, stdin, text
     assert result.exit_code == 2
     assert result.stdout == "AH\nerror\nK\n"
     assert result.stderr.startswith(f"edgeseq: {place}: {reason}")
-    assert result.stderr.endswith("\nedgeseq: 1 of 3 texts could not be used\n")
+    assert result.stderr.endswith("\nedgeseq: 1 of 3 sequences could not be used\n")
     assert result.stderr.count("\n") == 2
     result = run(*arguments, "--json", stdin=stdin)
     assert result.exit_code == 2
@@ -231,7 +274,7 @@ def test_a_bad_text_alone_is_answered_too(files, tmp_path, suffix):
     result = run(files / "beam.onnx", "--text", "3", "-o", tmp_path / f"out.{suffix}")
     assert result.exit_code == 2
     assert "edgeseq: text 1: character 1 of the text, '3', is none of the 4" in result.stderr
-    assert "edgeseq: 1 of 1 texts could not be used" in result.stderr
+    assert "edgeseq: 1 of 1 sequences could not be used" in result.stderr
     if suffix in ("csv", "jsonl"):
         assert "error" in (tmp_path / f"out.{suffix}").read_text()
     else:
@@ -272,9 +315,11 @@ def test_what_is_drawn_is_drawn_for_every_word(files):
 
 def test_a_model_without_lengths_takes_texts_of_one_length(files):
     assert run(files / "deaf.onnx", stdin="ab ca\nbb\n").stdout == "AH B  K AH\nB B\n"
-    result = run(files / "deaf.onnx", stdin="ab c\n")
-    assert result.exit_code == 2
-    assert "the texts have from 1 to 2 ids, but deaf.onnx takes no lengths" in result.stderr
+    result = run(files / "deaf.onnx", stdin="ab\nab c\nc\nbb")
+    assert (result.exit_code, result.stdout) == (2, "AH B\nerror\nerror\nB B\n")
+    reason = "'tokens' has 1 along 'time', but what was read before has 2, and deaf.onnx takes no lengths of it"
+    assert f"standard input, line 2: {reason}" in result.stderr
+    assert f"standard input, line 3: {reason}" in result.stderr
 
 
 def test_more_texts_than_a_batch_keep_their_order(files):
@@ -284,7 +329,7 @@ def test_more_texts_than_a_batch_keep_their_order(files):
     lines = ["?" if number % 50 == 7 else word for number, word in enumerate(words)]
     result = run(files / "words.onnx", stdin="\n".join(lines))
     assert result.stdout.splitlines() == expected
-    assert "4 of 180 texts could not be used" in result.stderr
+    assert "4 of 180 sequences could not be used" in result.stderr
 
 
 def test_batches_of_other_lengths_are_filled_up():
@@ -304,6 +349,54 @@ def test_what_is_heard_is_printed_without_a_text(files, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "sequence,generated,score\n0,AH B,7.1\n1,K,7.0\n"
 
 
+STEPS = "[[1,2],[0,1],[0,0]]\n[[5,6]]\n[[1]]\n"
+ALL = [[[1, 3], [2, 4], [0, 0]], [[0, 0], [0, 0], [0, 0]]]
+UNTIL_THE_END = [[[1, 3], [2, 4]], []]
+
+
+@pytest.mark.parametrize(("model", "expected"), [("values", ALL), ("ended", UNTIL_THE_END)])
+def test_a_forecast_of_its_own_length_has_a_row_a_step(files, tmp_path, model, expected):
+    result = run(files / f"{model}.onnx", "--json", stdin=STEPS)
+    assert result.exit_code == 2
+    *answered, refused = json.loads(result.stdout)["results"]
+    assert answered == [{"sequence": number, "values": values} for number, values in enumerate(expected)]
+    assert (refused["sequence"], "input 'x' has 1 features" in refused["error"]) == (2, True)
+    assert run(files / f"{model}.onnx", "-o", tmp_path / "out.csv", stdin=STEPS).exit_code == 2
+    rows = [(n, step, *map(float, pair)) for n, values in enumerate(expected) for step, pair in enumerate(values)]
+    table = ["sequence,step,values_0,values_1", *(",".join(map(str, row)) for row in rows), "2,,error,"]
+    assert (tmp_path / "out.csv").read_text().splitlines() == table
+
+
+def test_values_of_a_text_are_no_labels_of_its_words(files):
+    result = run(files / "recited.onnx", stdin="b c a\nd\nc\n")
+    assert result.stdout.splitlines() == [
+        "sequence\tstep\tvalues_0\tvalues_1",
+        *("0\t0\t3.0\t3.0", "0\t1\t4.0\t4.0"),
+        "1\t\terror\t",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "message"),
+    [
+        (
+            2,
+            [],
+            "input 'noise' has 2 numbers a row, but chance.onnx takes 3, one for each step that",
+        ),
+        (3, [], None),
+        (None, ["--set", "length=2"], "has no 'length'; there is nothing to set. Its answers have at most 3 steps"),
+        (None, ["--set", "loudness=2"], "has no 'loudness'; there is nothing to set\n"),
+    ],
+)
+def test_chance_of_a_length_that_the_file_has_fixed(files, tmp_path, given, setting, message):
+    noise = {} if given is None else {"noise": np.zeros((1, given), np.float32)}
+    np.savez(tmp_path / "x.npz", tokens=np.array([[0, 1]]), **noise)
+    result = run(files / "chance.onnx", "--input", tmp_path / "x.npz", *setting)
+    assert result.exit_code == (0 if message is None else 2)
+    assert (message or "") in result.stderr
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "message"),
     [
@@ -311,7 +404,13 @@ def test_what_is_heard_is_printed_without_a_text(files, tmp_path):
         ("words", ["--input", "tokens={folder}/x.txt"], "and without a name"),
         ("words", ["--input", "{folder}/x.txt", "--input", "lengths={folder}/l.npy"], "as its only --input"),
         ("words", ["--input", "{folder}/none.txt"], "none.txt' does not exist"),
-        ("words", ["--input", "{folder}/blank.txt"], "blank.txt' has no lines; one text a line is expected"),
+        ("words", ["--input", "{folder}/x.md"], "give a file that ends in .npy, .npz, .csv, .jsonl, .txt"),
+        ("sound", ["--input", "{folder}/x.md"], "give a file that ends in .npy, .npz, .csv, .jsonl\n"),
+        (
+            "words",
+            ["--input", "{folder}/blank.txt"],
+            "blank.txt' has no lines; one sequence or text a line",
+        ),
         ("words", ["--input", "{folder}/x.txt", "-o", "{folder}/x.txt"], "no known format"),
         ("sound", ["--text", "a"], "sound.onnx has no vocabulary, so it reads no text"),
     ],

@@ -12,7 +12,7 @@ from edgeseq_export.ops.solve import Elimination, Solve
 from edgeseq_export.reference import Reference
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import InputError
-from pairwise import pairwise, parametrised
+from pairwise import crossed, pairwise, parametrised
 
 from edgeseq.data import Dataset
 from edgeseq.nn import Hints, build, entry
@@ -36,15 +36,7 @@ CROSSED = ("topology", "representation", "readout", "form", "ragged")
 """All combinations of these are in the whole table; the other factors go along."""
 
 
-def table():
-    """Every combination of CROSSED, with the other factors drawn so that their pairs occur too."""
-    rng = np.random.default_rng(0)
-    others = [name for name in FACTORS if name not in CROSSED]
-    for values in product(*(FACTORS[name] for name in CROSSED)):
-        yield {**dict(zip(CROSSED, values, strict=True)), **{n: FACTORS[n][rng.integers(2)] for n in others}}
-
-
-GRID = list(table())
+GRID = crossed(FACTORS, CROSSED)
 
 
 def sequences(count=24, time=12, features=2, classes=3, ragged=True, forecast=False):

@@ -1,12 +1,24 @@
 """Tables of factors: all combinations, and the subset of them that the quick tests run."""
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, product
 from typing import Any
 
+import numpy as np
 import pytest
 
 Case = dict[str, Any]
+
+
+def crossed(factors: Mapping[str, Sequence[Any]], names: Sequence[str], seed: int = 0) -> list[Case]:
+    """Every combination of the named factors, each with values of the others drawn, so that their pairs occur too."""
+    rng = np.random.default_rng(seed)
+    others = [name for name in factors if name not in names]
+    return [
+        dict(zip(names, values, strict=True))
+        | {name: factors[name][rng.integers(len(factors[name]))] for name in others}
+        for values in product(*(factors[name] for name in names))
+    ]
 
 
 def pairs(case: Case) -> set[frozenset[Any]]:

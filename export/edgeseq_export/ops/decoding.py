@@ -1,4 +1,4 @@
-"""Decoding inside the graph: greedily, by sampling, and by beam search, over any step that gives logits.
+"""Decoding inside the graph: greedily, by sampling, by beam search, over any step that gives logits; and of values.
 
 A step is called as step(symbol, *states, *fixed): the last symbol, int64 (rows,), the states (rows, …), and what every
 step reads alike, (batch, …). It returns logits (rows, symbols) and the next states. By beam search rows are batch ·
@@ -235,6 +235,20 @@ def beam_search(
     return Decoded(symbols[:, :best], score[:, :best], margin)
 
 
+@dataclass(frozen=True)
+class DecodedValues:
+    """What was generated of values.
+
+    values: (batch, length, outputs), zero behind each row's end. lengths: int64 (batch,), from 1.
+    margins: (batch, length), by how much each decision to stop or not was clear, at most CLEAR; None while a graph is
+    traced.
+    """
+
+    values: Tensor
+    lengths: Tensor
+    margins: Tensor | None
+
+
 class ValueStep(nn.Module):
     """One step of a decoder that gives values, and reads what it gave."""
 
@@ -250,7 +264,47 @@ class ValueStep(nn.Module):
         return *following, value, value
 
 
+class EndingStep(nn.Module):
+    """One step of a decoder of values that says itself when they end. margins: whether it also says how clearly."""
+
+    def __init__(self, step: nn.Module, states: int, margins: bool) -> None:
+        super().__init__()
+        self.step = step
+        self._states, self._margins = states, margins
+
+    def forward(self, *tensors: Tensor) -> Tensors:
+        """The next states; the values (batch, outputs), and where asked for the margin (batch, 1).
+
+        tensors: the step's states; the last values, how many there are, int64 (batch, 1), and whether the row has
+        ended, bool (batch, 1); what the step reads.
+        """
+        count = self._states
+        states, (value, length, ended), read = tensors[:count], tensors[count : count + 3], tensors[count + 3 :]
+        given, *following = self.step(value, *states, *read)
+        value, stop = torch.where(ended, 0.0, given[:, :-1]), given[:, -1:]
+        length = length + (~ended).long()
+        margin = (stop.abs().clamp(max=CLEAR),) if self._margins else ()
+        return *following, value, length, ended | (stop > 0), value, *margin
+
+
 def decode_values(step: nn.Module, start: Tensor, states: Tensors, fixed: Tensors, length: int) -> Tensor:
     """Values (batch, length, outputs), each read by the step that gives the next. start: (batch, outputs)."""
     _, (values,) = recur(ValueStep(step, len(states)), (*states, start), (), fixed=fixed, count=length)
     return values.transpose(0, 1)
+
+
+def decode_values_to_end(step: nn.Module, start: Tensor, states: Tensors, fixed: Tensors, length: int) -> DecodedValues:
+    """As `decode_values`, up to the first step that ends the row, itself included, or `length` where none does.
+
+    The step gives beside its outputs a last column, which is above zero where the row ends.
+    """
+    margins = not torch.onnx.is_in_onnx_export()
+    none = torch.zeros_like(start[:, :1], dtype=torch.int64)
+    repeated = EndingStep(step, len(states), margins)
+    after, said = recur(repeated, (*states, start, none, none > 0), (), fixed=fixed, count=length, stops=True)
+    values, *margin = (each.transpose(0, 1) for each in said)
+    lengths = after[-2]
+    if not margins:
+        return DecodedValues(values, lengths.squeeze(-1), None)
+    made = torch.arange(length, device=start.device) < lengths
+    return DecodedValues(values, lengths.squeeze(-1), torch.where(made, margin[0].squeeze(-1), CLEAR))

@@ -1,0 +1,40 @@
+"""What stands beside an autoencoder's figures: principal component analysis with as many numbers a code."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseq.data import Dataset, Parts
+from edgeseq.fit.scikit import estimator
+from edgeseq.nn import Autoencoder, Network
+from edgeseq.nn.head import fitted_head
+
+Array = NDArray[Any]
+
+
+def beside(network: Network, parts: Parts) -> dict[str, dict[str, float]]:
+    """By method: `rebuild_error` of the test part, and `accuracy` of the same classifier on its codes.
+
+    The method is fitted to the training and validation part together. Nothing for what is no autoencoder, or rebuilds
+    sequences of unequal length.
+    """
+    if not isinstance(network, Autoencoder) or network.ragged:
+        return {}
+    known, test = network.examples(parts.train.join(parts.validation)), network.examples(parts.test)
+    count = min(network.config.code_size, *_flat(known).shape)
+    analysis = estimator("decomposition", "PCA", n_components=count, random_state=0).fit(_flat(known))
+    codes = analysis.transform(_flat(test))
+    figures = {"rebuild_error": float(np.square(analysis.inverse_transform(codes) - _flat(test)).mean())}
+    if network.head is not None:
+        figures["accuracy"] = _accuracy(network, analysis.transform(_flat(known)), known.y, codes, test.y)
+    return {"PCA": figures}
+
+
+def _accuracy(network: Autoencoder, codes: Array, y: Array, test_codes: Array, test_y: Array) -> float:
+    weights, bias = fitted_head(codes, y, network.config.classes, network.config.head_labels)
+    return float(((test_codes @ weights + bias).argmax(1) == test_y).mean())
+
+
+def _flat(data: Dataset) -> Array:
+    return data.x.reshape(len(data), -1)
