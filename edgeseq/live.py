@@ -45,11 +45,15 @@ class BadStep:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many steps were taken, how many lines could not be used, and whether the reader left."""
+    """How many steps were taken, how many lines could not be used, and whether the reader left.
+
+    window: how many steps it takes until there is a score, where the stream ended before; else None.
+    """
 
     steps: int
     bad: int
     closed: bool = False
+    window: int | None = None
 
 
 def open_steps(given: Sequence[str], signature: Signature) -> Iterator[Step | BadStep]:
@@ -134,7 +138,7 @@ def follow(
             live.take(lines)
     except (BrokenPipeError, KeyboardInterrupt) as end:
         return Tally(live.steps, live.bad, closed=isinstance(end, BrokenPipeError))
-    return Tally(live.steps, live.bad)
+    return Tally(live.steps, live.bad, window=live.window if live.steps < (live.window or 0) else None)
 
 
 class _Live:
@@ -150,6 +154,7 @@ class _Live:
     ) -> None:
         self._stream = model.stream()
         self._answers = Answers(model)
+        self.window = self._answers.window
         self._chunk, self._as_json = chunk, as_json
         self._write, self._warn = write, warn
         self._empty_cells = len(self._answers.columns(_width(model, self._answers.output))) - 1
@@ -177,12 +182,15 @@ class _Live:
     def _answer(self, steps: Sequence[Step]) -> dict[int, Array]:
         """The answers by line number: one a step, or one after the last step of the chunk."""
         if self._chunk == 1:
-            return {steps[0].number: self._stream.step(steps[0].frame)[self._answers.output].reshape(-1)}
-        together = {name: np.stack([step.frame[name] for step in steps])[None] for name in steps[0].frame}
-        output = self._stream.run(together)[self._answers.output][0]
+            missing = (None, None) if self._answers.stepwise else (None,)  # the axes that a step comes without
+            outputs = {name: array[missing] for name, array in self._stream.step(steps[0].frame).items()}
+        else:
+            together = {name: np.stack([step.frame[name] for step in steps])[None] for name in steps[0].frame}
+            outputs = self._stream.run(together)
+        found = self._answers.read(outputs, self.steps)[0]
         if self._answers.stepwise:
-            return {step.number: answer.reshape(-1) for step, answer in zip(steps, output, strict=True)}
-        return {steps[-1].number: output.reshape(-1)}
+            return {step.number: answer.reshape(-1) for step, answer in zip(steps, found, strict=True)}
+        return {steps[-1].number: found.reshape(-1)}
 
     def _refuse(self, line: BadStep) -> None:
         self.bad += 1

@@ -14,7 +14,7 @@ from edgeseq_runtime import __version__
 from edgeseq_runtime.errors import EdgeseqError, LongInputWarning
 from typer.core import TyperGroup
 
-from edgeseq.cli import bench, doctor, export, inspect, train, verify
+from edgeseq.cli import bench, doctor, export, inspect, threshold, train, verify
 from edgeseq.cli import run as run_command
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout
 
@@ -103,6 +103,7 @@ app.command("export", epilog=examples(*export.EXAMPLES))(export.export)
 app.command("run", epilog=examples(*run_command.EXAMPLES))(run_command.run)
 app.command("verify", epilog=examples(*verify.EXAMPLES))(verify.verify)
 app.command("bench", epilog=examples(*bench.EXAMPLES))(bench.bench)
+app.command("threshold", epilog=examples(*threshold.EXAMPLES))(threshold.threshold)
 app.command("inspect", epilog=examples(*inspect.EXAMPLES))(inspect.inspect)
 app.command("doctor", epilog=examples(*doctor.EXAMPLES))(doctor.doctor)
 

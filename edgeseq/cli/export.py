@@ -16,6 +16,7 @@ EXAMPLES = (
     "edgeseq export lstm.pt --recurrence unroll --steps 32 -o lstm32.onnx",
     "edgeseq export models/esn-vowels/esn.pt --recurrence loop -o out/esn.onnx",
     "edgeseq export models/seq2seq-g2p/seq2seq.pt --decode beam --beam 4 -o out/g2p.onnx",
+    "edgeseq export vae.pt --part decoder    # to vae.decoder.onnx",
     "edgeseq export lstm.pt --report proof.md",
 )
 
@@ -24,7 +25,12 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint (.pt).", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="OUT.onnx", help="The file to write; by default beside SOURCE."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT.onnx",
+            help="The file to write; by default beside SOURCE, with another --part than the recipe's in its name.",
+        ),
     ] = None,
     recurrence: Annotated[
         str | None,
@@ -63,6 +69,14 @@ def export(
         int | None,
         typer.Option(metavar="N", help="Steps that are generated at most; by default as many as in the training data."),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="full|encoder|decoder|score",
+            help="Of an autoencoder: all of it, or the code, the generator, or the anomaly score alone; by default as "
+            "the recipe has it.",
+        ),
+    ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not prove the file.")] = False,
     report: Report = None,
     as_json: AsJson = False,
@@ -83,16 +97,20 @@ def export(
         from edgeseq_export import export as export_file
 
         from edgeseq.opening import open_source
-    settings = {"decode": decode, "beam_width": beam, "n_best": n_best, "max_length": max_length}
-    opened = open_source(source, {key: value for key, value in settings.items() if value is not None})
+    chosen = {"decode": decode, "beam_width": beam, "n_best": n_best, "max_length": max_length, "part": part}
+    settings = {key: value for key, value in chosen.items() if value is not None}
+    opened = open_source(source, settings)
+    asked = opened.provenance.get("export", {})
+    recipe_part = asked.get("part")
+    if part is None and recipe_part not in (None, opened.settings.get("part")):
+        opened = open_source(source, {**settings, "part": recipe_part})
     if (beam is not None or n_best is not None) and (opened.decoding or {}).get("decode") != "beam":
         raise UsageError("--beam and --n-best are of a beam search; add --decode beam")
-    asked = opened.provenance.get("export", {})
     form = recurrence or asked.get("recurrence") or opened.form
     if steps is None and form == "unroll":
         steps = asked.get("steps")
     version = opset if opset is not None else asked.get("opset", DEFAULT_OPSET)
-    target = output or source.with_suffix(".onnx")
+    target = output or source.with_suffix(".onnx" if part in (None, recipe_part or "full") else f".{part}.onnx")
     try:
         with progress_bar() as told:
             proof = export_file(

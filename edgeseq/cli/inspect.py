@@ -49,6 +49,7 @@ def _onnx(file: Path) -> dict[str, Any]:
         "labels": contract.labels if contract else None,
         "vocabulary": contract.vocabulary if contract else None,
         "values": contract.values if contract else {},
+        "settings": contract.settings if contract else {},
         "metrics": None,
         "provenance": contract.provenance if contract else {},
     }
@@ -74,6 +75,7 @@ def _checkpoint(file: Path) -> dict[str, Any]:
         "labels": loaded.hints.labels,
         "vocabulary": loaded.module.vocabulary(),
         "values": loaded.module.values(),
+        "settings": loaded.module.settings(),
         "metrics": loaded.metrics,
         "provenance": loaded.provenance,
     }
@@ -97,6 +99,7 @@ def _tables(value: Mapping[str, Any]) -> list[RenderableType]:
         "streams": "yes" if signature.streamable else f"no: {signature.reason or 'no contract says how'}",
         "labels": _shortened(value["labels"]),
         "reads text": _vocabularies(value["vocabulary"]),
+        **value["settings"],
         "values": ", ".join(f"{name} = {default}" for name, default in value["values"].items()) or None,
         "tolerance": value.get("tolerance"),
     }

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import edgeseq_runtime
 import numpy as np
 import typer
-from edgeseq_runtime.atomic import check_writable, replacing
+from edgeseq_runtime.atomic import check_writable, replacing, write_bytes
 from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import BATCH, Signature
 from numpy.typing import NDArray
+from rich.console import RenderableType
 
 from edgeseq import live
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
-from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, progress_bar, show, table
+from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_bar, show, table
 from edgeseq.cli.settings import parse_settings, split_settings, with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.batches import cut, fillers, joined
-from edgeseq.files.inputs import split_name, suffix_of
+from edgeseq.files.inputs import FORMATS, generates, split_name, suffix_of
 from edgeseq.files.lines import STANDARD
+from edgeseq.files.png import PNG, check_pictures, drawn
 from edgeseq.files.texts import known, read_lines, read_texts, text_path
 from edgeseq.files.written import Written, results_of
 
@@ -39,10 +41,15 @@ EXAMPLES = (
     'edgeseq run tagger.onnx --text "Bugün hava çok güzel ."',
     "edgeseq run g2p.onnx --input words.txt -o phonemes.jsonl",
     "echo hello world | edgeseq run g2p.onnx",
+    "edgeseq run alarm.onnx --input sensor.csv --stream",
+    "edgeseq run vae.decoder.onnx --set samples=16 --seed 3 -o grid.png",
 )
 
 BATCH_SIZE = 64
 """Sequences run at once; more would need more memory and give no more speed."""
+
+SHOWN_COLUMNS = 14
+"""Of a table on a terminal; what is left out is in a file."""
 
 Array = NDArray[Any]
 
@@ -64,7 +71,7 @@ def run(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="FILE|-", help="Write .npy, .npz, .csv or .jsonl; - is standard output."
+            "-o", "--output", metavar="FILE|-", help="Write .npy, .npz, .csv, .jsonl or .png; - is standard output."
         ),
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Take one step a line and answer it at once.")] = False,
@@ -89,6 +96,8 @@ def run(
 
     Out: label and probability of a classifier, or the values of a forecast, for each sequence (and step): a
     table on a terminal, tab-separated in a pipe, one JSON object with --json. npz holds every output by name.
+    An anomaly score stands beside its alarm, 1 or 0, and is empty until a first window is full. Pictures
+    (batch, height, width) go to .png too, below those they were rebuilt from.
 
     A line of jsonl, or a text, that cannot be used is answered "error" and told on stderr, the others are
     answered, and the exit code is 2; a file beside other inputs is refused as a whole. Where not every line
@@ -103,7 +112,8 @@ def run(
 
     A model that goes on with a text prints it, and how it goes on. The noise that is drawn from is an input;
     where it is left out, it comes from --seed, as long as --set length=N says. --set also sets the file's
-    named scalars, such as temperature=0.5; edgeseq inspect shows them.
+    named scalars, such as temperature=0.5; edgeseq inspect shows them. The decoder of a variational
+    autoencoder needs no data: it draws as many as --set samples=N says.
 
     With --stream, each line in (csv cells, or a JSON list or object) is one step, and gets one line out at
     once, csv or with --json an object. A line that cannot be used is answered "error", told on stderr, and
@@ -114,17 +124,17 @@ def run(
         raise UsageError("--chunk is for --stream; whole sequences need none")
     if texts and (inputs or stream):
         raise UsageError("--text is for whole texts, so it stands without --input and --stream")
-    given = inputs or ([] if texts else [_standard_input()])
     loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
+    given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
     values, sizes = split_settings(loaded, parse_settings(settings or []))
     if values:
         loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, values=values)
     if stream:
         _stream(loaded, given, output, chunk, as_json)
         return
-    to_file = _checked_file(output, given)
+    to_file = _checked_file(loaded.signature, output, given)
     sequences = _read(loaded, given, texts)
-    if sequences.arrays:
+    if sequences.arrays or not (given or texts):
         arrays = with_chance(loaded, sequences.arrays, sizes, seed)
         sequences = replace(sequences, arrays=arrays)
     _whole(loaded, sequences, to_file, as_json)
@@ -133,6 +143,8 @@ def run(
 def _read(model: "Model", given: Sequence[str], texts: Sequence[str] | None) -> Sequences:
     if texts:
         return read_texts(model, texts)
+    if not given:
+        return Sequences({})
     path = text_path(model, given)
     return read_inputs(given, model.signature, model=model.name) if path is None else read_lines(model, path)
 
@@ -143,12 +155,13 @@ def _standard_input() -> str:
     return STANDARD
 
 
-def _checked_file(output: str | None, given: Sequence[str]) -> str | None:
+def _checked_file(signature: Signature, output: str | None, given: Sequence[str]) -> str | None:
     """The file the answers go to, None for standard output; what is wrong with it is told before the work."""
     if output in (None, STANDARD):
         return None
     path = str(output)
-    suffix_of(path)
+    if suffix_of(path, (*FORMATS, PNG)) == PNG:
+        check_pictures(signature, path)
     refuse_own_input(path, given)
     check_writable(path)
     return path
@@ -157,16 +170,38 @@ def _checked_file(output: str | None, given: Sequence[str]) -> str | None:
 def _whole(model: "Model", sequences: Sequences, to_file: str | None, as_json: bool) -> None:
     outputs = _run_in_batches(model, sequences.arrays) if sequences.arrays else _nothing(model.signature)
     results = results_of(model, sequences, outputs)
+    _check_window(model, results)
     if to_file is None:
         _print(model, results, as_json)
     else:
-        write_results(to_file, results)
+        _write(model, sequences, results, to_file)
         value = {"model": model.name, "output": to_file, "sequences": results.count}
         show(value, f"answers of {results.count} sequences written to {to_file}", as_json=as_json)
     for item in results.refused:
         _warn(f"{item.place}: {item.error}")
     if results.refused:
         raise InputError(f"{len(results.refused)} of {results.count} sequences could not be used")
+
+
+def _check_window(model: "Model", results: Results) -> None:
+    """Raise InputError where no window is full, so that there is no score at all."""
+    window = results.answers.window
+    if window is not None and results.count and not np.isfinite(results.main[..., 0]).any():
+        raise InputError(_too_short(model, results.main.shape[1], window))
+
+
+def _too_short(model: "Model", steps: int, window: int) -> str:
+    return (
+        f"there are {steps} steps, but {model.name} scores windows of {window}, so no step has a score; give more steps"
+    )
+
+
+def _write(model: "Model", sequences: Sequences, results: Results, path: str) -> None:
+    if suffix_of(path, (*FORMATS, PNG)) == PNG:
+        with needing("pictures"):
+            write_bytes(path, drawn(model.signature, sequences.arrays, results.outputs))
+    else:
+        write_results(path, results)
 
 
 def refuse_own_input(output: str, given: Sequence[str]) -> None:
@@ -202,10 +237,18 @@ def _print(model: "Model", results: Results, as_json: bool) -> None:
         for line in results.lines():
             typer.echo(line)
     elif sys.stdout.isatty():
-        show({}, table(None, results.columns, list(results.rows())), as_json=False)
+        show({}, *_tables(results.columns, list(results.rows())), as_json=False)
     else:
         for row in (results.columns, *results.rows()):
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
+
+
+def _tables(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[RenderableType]:
+    """The table of a terminal: of many columns the first, and how to see the others."""
+    if len(columns) <= SHOWN_COLUMNS:
+        return [table(None, columns, rows)]
+    shown = table(None, [*columns[:SHOWN_COLUMNS], "…"], [[*row[:SHOWN_COLUMNS], "…"] for row in rows])
+    return [shown, f"{SHOWN_COLUMNS} of {len(columns)} columns are shown; -o FILE.csv or FILE.npz holds all"]
 
 
 def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:
@@ -223,6 +266,8 @@ def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int
         raise typer.Exit(CLOSED_OUTPUT)
     if tally.bad:
         raise InputError(f"{tally.bad} of {tally.bad + tally.steps} lines could not be used")
+    if tally.window is not None:
+        raise InputError(_too_short(model, tally.steps, tally.window))
 
 
 def _stream_format(path: str) -> bool:

@@ -10,13 +10,16 @@ from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import BATCH, Signature
 from numpy.typing import NDArray
 
-from edgeseq.files.inputs import chance_inputs
+from edgeseq.files.inputs import chance_inputs, generates
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
 
 Array = NDArray[Any]
 Settings = Mapping[str, int | float]
+
+SAMPLES = "samples"
+"""What the batch of a model is called that needs no data."""
 
 
 def parse_settings(given: Sequence[str]) -> Settings:
@@ -38,6 +41,8 @@ def split_settings(model: "Model", settings: Settings) -> tuple[Settings, Mappin
     """
     axes = _chance_axes(model.signature)
     for name, value in settings.items():
+        if name == SAMPLES and name not in (*model.values, *axes):
+            raise UsageError(_no_generator(model))
         if name not in model.values and name not in axes:
             known = ", ".join((*model.values, *axes))
             has = f"what can be set is {known}" if known else "there is nothing to set"
@@ -45,7 +50,7 @@ def split_settings(model: "Model", settings: Settings) -> tuple[Settings, Mappin
         if name in axes and (not isinstance(value, int) or value < 1):
             raise UsageError(f"{name} is {value}, but a whole number from 1 is expected")
     values = {name: value for name, value in settings.items() if name in model.values}
-    return values, {name: int(value) for name, value in settings.items() if name in axes}
+    return values, {axes[name]: int(value) for name, value in settings.items() if name in axes}
 
 
 def with_chance(model: "Model", arrays: Mapping[str, Array], sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
@@ -61,7 +66,8 @@ def with_chance(model: "Model", arrays: Mapping[str, Array], sizes: Mapping[str,
     missing = [t for t in chance_inputs(signature) if t.name not in arrays]
     drawn = {axis for t in missing for axis in t.axes}
     if given := [name for name in sizes if name not in drawn]:
-        raise UsageError(f"'{given[0]}' is set, but the input that has this axis was given; leave one of them out")
+        name = SAMPLES if given[0] == BATCH else given[0]
+        raise UsageError(f"'{name}' is set, but the input that has this axis was given; leave one of them out")
     if not missing:
         return dict(arrays)
     measured = {
@@ -103,11 +109,23 @@ def _max_length(model: "Model") -> int | None:
     return decoding.get("max_length") if decoding else None
 
 
-def _chance_axes(signature: Signature) -> tuple[str, ...]:
+def _no_generator(model: "Model") -> str:
+    """Why a model draws no samples."""
+    chance = chance_inputs(model.signature)
+    data = ", ".join(f"'{t.name}'" for t in model.signature.inputs if t not in chance and t.of is None)
+    return (
+        f"samples cannot be set, as {model.name} is no generator: it answers what is given as {data}, one answer each. "
+        "What generates is the decoder of a variational autoencoder (edgeseq export --part decoder)"
+    )
+
+
+def _chance_axes(signature: Signature) -> dict[str, str]:
+    """The axes that only what is drawn has, by what they are set by."""
     chance = chance_inputs(signature)
     others = {axis for t in signature.inputs if t not in chance for axis in t.axes}
     axes = (axis for t in chance for axis in t.axes if isinstance(axis, str))
-    return tuple(dict.fromkeys(axis for axis in axes if axis != BATCH and axis not in others))
+    samples = {SAMPLES: BATCH} if generates(signature) else {}
+    return {**samples, **{axis: axis for axis in axes if axis != BATCH and axis not in others}}
 
 
 def _number(item: str, text: str) -> int | float:

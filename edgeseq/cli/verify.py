@@ -1,5 +1,6 @@
 """`edgeseq verify`: is this ONNX file equal to what was trained?"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,13 @@ def _prove(model: Path, reference: Path, provider: str) -> ParityReport:
         from edgeseq_export import verify as prove
 
         from edgeseq.opening import open_reference
+        from edgeseq.revalue import with_values
     loaded = edgeseq_runtime.load(model, provider=provider)  # what is not there is told before PyTorch starts
     providers = None if provider == "auto" else [provider]
+    source = open_reference(reference, loaded.contract)
+    # a default that was chosen anew, such as a threshold, is no difference: both run with the reference's
+    reset = {name: value for name, value in source.values.items() if loaded.values.get(name, value) != value}
+    content = with_values(model.read_bytes(), reset) if reset else model
     with progress_bar() as told:
-        return prove(model, open_reference(reference, loaded.contract), providers=providers, progress=told)
+        report = prove(content, source, providers=providers, progress=told)
+    return replace(report, subject=loaded.name)

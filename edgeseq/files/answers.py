@@ -1,8 +1,10 @@
-"""What a user reads of a model's outputs: label and probability, a transcript's labels, or else values."""
+"""What a user reads of a model's outputs: label and probability, a transcript's labels, an alarm, or else values."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from edgeseq_runtime.signature import TIME, Signature
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -12,31 +14,63 @@ Array = NDArray[Any]
 
 PROBABILITIES = "probabilities"
 LABELS = "labels"
+SCORE = "score"
+ALARM = "alarm"
 ANSWER_LENGTH = "answer_length"
 """The output that says how many steps an answer of its own length has, where a model has learned when to stop."""
+
+
+def window_of(signature: Signature) -> int | None:
+    """How many steps the windows have that a stream's anomaly scores are of; None where they are of no windows.
+
+    Before so many steps have been seen, the file says that the score is 0 and that there is no alarm.
+    """
+    outputs = {t.name: t for t in signature.outputs}
+    past = [s.axes[1] for s in signature.states if s.input == "past"]
+    if not past or SCORE not in outputs or ALARM not in outputs or outputs[SCORE].kind != "step":
+        return None
+    return int(past[0]) + 1
 
 
 class Answers:
     """How one model's answer is read.
 
     output: the output that is read: `probabilities` of a classifier, `labels` of a transcript (class numbers, -1 behind
-        the last), otherwise the first.
+        the last), `score` of an alarm, which stands beside it, otherwise the first.
     stepwise: whether there is one answer a step.
     own_steps: whether these are steps of an answer of its own length, such as a forecast that follows the input.
+    window: how many steps it takes until there is a score; None: there is one from the first step on, or never.
     """
 
     def __init__(self, model: "Model") -> None:
         outputs = {t.name: t for t in model.signature.outputs}
         contract = model.contract
-        self._classifies = contract is not None and contract.task == "classify" and PROBABILITIES in outputs
-        self._transcribes = contract is not None and contract.task == "transcribe" and LABELS in outputs
+        task = contract.task if contract is not None else ""
+        self._classifies = task in ("classify", "rebuild") and PROBABILITIES in outputs
+        self._transcribes = task == "transcribe" and LABELS in outputs
+        self._alarms = task == "rebuild" and SCORE in outputs and ALARM in outputs
         read = PROBABILITIES if self._classifies else LABELS if self._transcribes else model.signature.outputs[0].name
-        tensor = outputs[read]
+        tensor = outputs[SCORE if self._alarms else read]
+        self.window = window_of(model.signature) if self._alarms else None
         self._labels = contract.labels if contract is not None else None
         self.output = tensor.name
         values = np.issubdtype(np.dtype(tensor.dtype), np.floating) and not (self._classifies or self._transcribes)
-        self.own_steps = tensor.kind == "sequence" and len(tensor.axes) == 3 and values
-        self.stepwise = tensor.kind == "step" or self.own_steps
+        steps = tensor.kind == "sequence" and len(tensor.axes) == 3 and values
+        self.own_steps = steps and tensor.axes[1] != TIME
+        self.stepwise = tensor.kind == "step" or steps
+
+    def read(self, outputs: Mapping[str, Array], seen: Array | int = 0) -> Array:
+        """The output that is read, (batch, …) or (batch, time, …); of an alarm (…, 2), score and alarm.
+
+        A score is NaN while no window is full. seen: the steps that each row has had before, int64 (batch, 1).
+        """
+        array = outputs[self.output]
+        if not self._alarms:
+            return array
+        if self.window is not None:
+            count = np.asarray(seen).reshape(-1, 1) + 1 + np.arange(array.shape[1])
+            array = np.where(count >= self.window, array, np.float32(np.nan))
+        return np.stack([array, outputs[ALARM].astype(array.dtype)], -1)
 
     def columns(self, width: int) -> tuple[str, ...]:
         """The names of one answer's cells. width: values in one answer."""
@@ -44,25 +78,34 @@ class Answers:
             return ("label", "probability")
         if self._transcribes:
             return (self.output,)
+        if self._alarms:
+            return (SCORE, ALARM)
         return (self.output,) if width == 1 else tuple(f"{self.output}_{i}" for i in range(width))
 
     def cells(self, answer: Array) -> tuple[str, ...]:
-        """One answer as text. answer: (classes,) or (values,)."""
+        """One answer as text; a score that is not there yet is empty. answer: (classes,) or (values,)."""
         if self._classifies:
             best = int(answer.argmax())
             return self.label(best), shortest(answer[best])
         if self._transcribes:
             names = self._transcript(answer)
             return (("" if all(len(name) == 1 for name in names) else " ").join(names),)
+        if self._alarms:
+            return ("" if np.isnan(answer[0]) else shortest(answer[0])), str(int(answer[1]))
         return tuple(shortest(value) for value in answer.flat)
 
     def fields(self, answer: Array) -> dict[str, Any]:
-        """One answer as plain JSON values: label and probability, or labels or values under the output's name."""
+        """One answer as plain JSON values: label and probability, score and alarm, or values under the output's name.
+
+        A score that is not there yet is None.
+        """
         if self._classifies:
             best = int(answer.argmax())
             return {"label": self.label(best), "probability": plain(answer[best])}
         if self._transcribes:
             return {self.output: self._transcript(answer)}
+        if self._alarms:
+            return {SCORE: plain(answer[0]), ALARM: int(answer[1])}
         return {self.output: [plain(value) for value in answer.flat]}
 
     def _transcript(self, answer: Array) -> list[str]:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,36 @@ from edgeseq.files.lines import decode
 Array = NDArray[Any]
 
 
-def read(lines: Iterable[tuple[int, bytes]], where: str) -> Array:
+def read(lines: Iterable[tuple[int, bytes]], where: str, *, gapless: bool = False) -> Array:
     """All rows as float64 (rows, columns).
 
     Args:
         lines: numbered from 1; blank ones are skipped.
         where: what to call the file in messages.
+        gapless: refuse a blank line between rows, and a number that is not finite.
 
     Raises:
         InputError: a cell that is missing or not a number, naming file, line and column; no rows at all.
     """
     header: list[str] | None = None
     rows: list[list[float]] = []
+    blank: int | None = None
     for number, line in lines:
         try:
             cells = split(decode(line))
             if not cells:
+                blank = number if rows and blank is None else blank
                 continue
             if header is None and not rows and is_header(cells):
                 header = cells
                 continue
             rows.append(numbers(cells, len(rows[0]) if rows else len(header or cells), header))
+            if gapless:
+                _refuse_gap(rows[-1], header)
         except InputError as error:
             raise InputError(f"{where}, line {number}: {error}") from error
+        if gapless and blank is not None:
+            raise InputError(f"{where}, line {blank}: a row is missing; fill it in")
     if not rows:
         raise InputError(f"{where} has no rows; one row a step is expected")
     return np.array(rows, np.float64)
@@ -48,8 +56,8 @@ def split(text: str) -> list[str]:
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether a first line names columns: not one of its cells is a number."""
-    return not any(_number(cell) is not None for cell in cells)
+    """Whether a first line names columns: not one of its cells is a number, and not all are empty."""
+    return any(cells) and not any(_number(cell) is not None for cell in cells)
 
 
 def numbers(cells: Sequence[str], width: int, header: Sequence[str] | None = None) -> list[float]:
@@ -84,6 +92,12 @@ def format_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterat
 def format_row(cells: Sequence[str]) -> str:
     """One row as a line without its end; a cell is quoted where it must be."""
     return ",".join(_quoted(cell) for cell in cells)
+
+
+def _refuse_gap(values: Sequence[float], header: Sequence[str] | None) -> None:
+    for position, value in enumerate(values):
+        if not isfinite(value):
+            raise InputError(f"column {_column(position, header)} is {value}; repair the value, or fill it in")
 
 
 def _quoted(cell: str) -> str:

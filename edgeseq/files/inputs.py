@@ -21,9 +21,17 @@ Array = NDArray[Any]
 
 FORMATS = (".npy", ".npz", ".csv", ".jsonl")
 
+NOISE = "noise"
+"""The name of an input that is pure chance."""
+
 
 def read_inputs(
-    given: Sequence[str], signature: Signature, *, finite: bool = True, model: str = "the model"
+    given: Sequence[str],
+    signature: Signature,
+    *,
+    finite: bool = True,
+    gapless: bool = False,
+    model: str = "the model",
 ) -> Sequences:
     """Read every `FILE`, `NAME=FILE` and `-` into arrays by input name.
 
@@ -34,6 +42,7 @@ def read_inputs(
         given: as on the command line.
         signature: what the model takes.
         finite: refuse NaN and infinity; JSON has none in any case.
+        gapless: of csv refuse these and blank lines between rows, by their line.
         model: its name, for messages.
 
     Raises:
@@ -48,7 +57,7 @@ def read_inputs(
     items: Sequence[Item] | None = None
     for item in given:
         name, path = split_name(item)
-        part = _read_one(path, signature if name is None else _only(signature, name), model)
+        part = _read_one(path, signature if name is None else _only(signature, name), model, gapless)
         for key, array in part.arrays.items() if finite else ():
             refuse_nonfinite(array, f"{title(path)}: input '{key}'")
         arrays.update(part.arrays)
@@ -81,18 +90,30 @@ def sniffed(stream: BinaryIO, otherwise: str) -> tuple[str, BinaryIO]:
 
 
 def chance_inputs(signature: Signature) -> tuple[Tensor, ...]:
-    """The inputs that are pure chance, such as the noise a text is drawn with: uniform numbers beside the data."""
-    return tuple(t for t in signature.inputs[1:] if "uniform" in (t.draw or {}))
+    """The inputs that are pure chance, and are drawn where they are left out: those named `noise`.
+
+    How they are drawn their `draw` says. That alone does not tell them from others, as it says for every input what a
+    realistic one is: the code that a decoder reads may be like standard normal noise, and still be somebody's code.
+    """
+    return tuple(t for t in signature.inputs if t.name == NOISE and t.draw is not None)
+
+
+def generates(signature: Signature) -> bool:
+    """Whether a model needs no data: all that goes in is pure chance."""
+    return bool(signature.inputs) and len(chance_inputs(signature)) == len(signature.inputs)
 
 
 def needed(signature: Signature) -> Signature:
-    """What must be given: neither states nor what is pure chance. Of what is long the run itself will warn."""
-    chance = chance_inputs(signature)
+    """What must be given: neither states nor what is pure chance, but where there is nothing else.
+
+    Of what is long the run itself will warn.
+    """
+    chance = () if generates(signature) else chance_inputs(signature)
     limits = {axis: replace(limit, trained=None) for axis, limit in signature.limits.items()}
     return replace(signature, inputs=tuple(t for t in signature.inputs if t not in chance), states=(), limits=limits)
 
 
-def _read_one(path: str, signature: Signature, model: str) -> Sequences:
+def _read_one(path: str, signature: Signature, model: str, gapless: bool) -> Sequences:
     where = title(path)
     suffix = None if path == STANDARD else suffix_of(path)
     with opened(path) as stream:
@@ -107,7 +128,7 @@ def _read_one(path: str, signature: Signature, model: str) -> Sequences:
         tensor = _single(needed(signature), where)
         if suffix == ".npy":
             return Sequences({tensor.name: with_batch(npy.read(stream, where), tensor)})
-        return Sequences({tensor.name: _from_rows(csv.read(numbered(stream), where), tensor, where)})
+        return Sequences({tensor.name: _from_rows(csv.read(numbered(stream), where, gapless=gapless), tensor, where)})
 
 
 def _refuse_bad(part: Sequences) -> None:
@@ -117,8 +138,8 @@ def _refuse_bad(part: Sequences) -> None:
 
 
 def _from_rows(rows: Array, tensor: Tensor, where: str) -> Array:
-    """Rows (rows, columns) as an input: the steps of one sequence, or, with no time axis, one entry a row."""
-    steps = TIME in tensor.axes
+    """Rows (rows, columns) as an input: the steps of one sequence, or one array; where it has one axis, one a row."""
+    steps = TIME in tensor.axes or len(tensor.axes) == 3
     tail = tensor.axes[2:] if steps else tensor.axes[1:]
     columns = tail[0] if len(tail) == 1 else 1
     if len(tail) > 1 or (isinstance(columns, int) and rows.shape[1] != columns):

@@ -10,6 +10,8 @@ import numpy as np
 from edgeseq_runtime.errors import DamagedFileError, InputError
 from numpy.typing import NDArray
 
+from edgeseq.files.npy import UNREADABLE
+
 Array = NDArray[Any]
 
 
@@ -25,7 +27,7 @@ def read(stream: BinaryIO, where: str, names: Sequence[str]) -> dict[str, Array]
             raise DamagedFileError(f"{where} is not a .npz file but a single array; name it .npy")
         found = {name: archive[name] for name in names if name in archive.files}
         keys = list(archive.files)
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, KeyError, AttributeError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise DamagedFileError(f"{where} is not a readable .npz file: {error}") from error
     if not found:
         raise InputError(f"{where} has the keys {', '.join(keys) or '(none)'}, but {', '.join(names)} can be used here")

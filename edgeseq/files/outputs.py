@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Results:
     lengths: valid steps of each sequence, or None where all are.
     ids: what the sequences call themselves; one without an id is called by its number from 0.
     items: what is answered, in its order, with its rows of the outputs; None where each row is an item.
+    seen: steps that each row had before these, int64 (rows, 1), where a state was given that says so.
     """
 
     outputs: Mapping[str, Array]
@@ -34,11 +36,12 @@ class Results:
     lengths: Array | None = None
     ids: Sequence[str | None] | None = None
     items: Sequence[Item] | None = None
+    seen: Array | int = 0
 
-    @property
+    @cached_property
     def main(self) -> Array:
         """The output that is read: (batch, width), or (batch, time, width) with one answer a step."""
-        array = self.outputs[self.answers.output]
+        array = self.answers.read(self.outputs, self.seen)
         leading = 2 if self.answers.stepwise else 1
         width = math.prod(array.shape[leading:])
         return array.reshape(*array.shape[:leading], width) if array.ndim else array.reshape(1, 1)

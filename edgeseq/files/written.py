@@ -109,7 +109,7 @@ def results_of(model: "Model", sequences: Sequences, outputs: Mapping[str, Array
     """
     arrays, found = sequences.arrays, reading(model)
     lengths = next((arrays[t.name] for t in model.signature.inputs if t.of and t.name in arrays), None)
-    results = Results(outputs, Answers(model), lengths, sequences.ids, sequences.items)
+    results = Results(outputs, Answers(model), lengths, sequences.ids, sequences.items, arrays.get("seen", 0))
     vocabulary = found[1] if found is not None else None
     given = _ids(model, found[0], arrays) if found is not None else []
     writing = _writing(model, vocabulary)
@@ -119,7 +119,7 @@ def results_of(model: "Model", sequences: Sequences, outputs: Mapping[str, Array
     labels_words = of_words and results.answers.stepwise and not results.answers.own_steps
     if vocabulary is not None and labels_words and results.items is not None:
         words = [_words(item, [given[place] for place in places], vocabulary) for _, item, places in results.placed()]
-        return Labelled(outputs, results.answers, lengths, results.ids, results.items, words)
+        return Labelled(outputs, results.answers, lengths, results.ids, results.items, words=words)
     return results
 
 

@@ -109,12 +109,15 @@ def with_settings(network: Network, settings: Mapping[str, Any]) -> Network:
         UsageError: another key, or a value that the config does not take.
     """
     if strange := [key for key in settings if key not in network.export_settings]:
-        known = ", ".join(network.export_settings)
-        raise UsageError(
-            f"'{strange[0]}' cannot be set for an export; {known} can"
-            if known
-            else f"'{strange[0]}' is of the family 'seq2seq', but this network is of the family '{network.family}'"
-        )
+        raise UsageError(f"{_told_setting(strange[0])}, but this network is of the family '{network.family}'")
     changed = build(network.family, {**asdict(network.config), **settings}, network.hints)
     changed.load_state_dict(network.state_dict())
     return changed.eval()
+
+
+def _told_setting(key: str) -> str:
+    """Which families have a setting that an export may choose."""
+    families = [name for name, each in FAMILIES.items() if key in each.network.export_settings]
+    if len(families) < 2:
+        return f"'{key}' is of the family '{families[0]}'" if families else f"'{key}' cannot be set for an export"
+    return f"'{key}' is of the families {', '.join(families)}"

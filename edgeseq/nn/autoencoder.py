@@ -19,8 +19,8 @@ from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.head import fitted_head
 from edgeseq.nn.network import Network
 from edgeseq.nn.parts import EXAMPLES, Part, masked, part_of
-from edgeseq.nn.threshold import threshold_of
 from edgeseq.nn.windows import windows
+from edgeseq.threshold import threshold_of
 
 Array = NDArray[Any]
 
@@ -119,6 +119,13 @@ class Autoencoder(Network):
         if self.config.window is not None:
             return windows(data, self.config.window)
         return data if self.ragged or data.lengths is None else data.timeless()
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The batch by the signature's input names; a decoder takes the codes of x."""
+        given = super().inputs(batch)
+        if self.config.part == "decoder":
+            given = {next(iter(given)): self.encode(batch["x"], self._lengths(batch)).mean}
+        return given
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Code:
         """x: (batch, *shape), in the data's units."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+import torch
 from edgeseq_export.ops import Cell, RecurrentLayer
 from edgeseq_export.ops.cells import CellStep
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def cell_of(config: Any) -> Cell:
@@ -32,7 +32,7 @@ class StackStep(nn.Module):
         self.cells = nn.ModuleList()
         for index, layer in enumerate(layers):
             w_ih, w_hh, b_ih, b_hh = (weight.detach() for weight in layer.direction_weights(0))
-            self.register_buffer(f"w_ih{index}", w_ih)
+            self.register_buffer(f"w_ih{index}", w_ih.T)
             self.register_buffer(f"b_ih{index}", b_ih)
             self.cells.append(CellStep(layer.cell, w_hh, b_hh))
         self._quantities = 2 if layers[0].cell == "lstm" else 1
@@ -42,7 +42,7 @@ class StackStep(nn.Module):
         """The last layer's h, then the next states. x: (batch, features)."""
         following: list[Tensor] = []
         for index, cell in enumerate(self.cells):
-            driven = F.linear(x, getattr(self, f"w_ih{index}"), getattr(self, f"b_ih{index}"))
+            driven = torch.addmm(getattr(self, f"b_ih{index}"), x, getattr(self, f"w_ih{index}"))
             *after, x = cell(*states[index * self._quantities : (index + 1) * self._quantities], driven)
             following += after
         return x, *following

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from edgeseq_runtime.errors import UsageError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgeseq.nn.autoencoder import Autoencoder
 from edgeseq.nn.autoencoder_config import CodeConfig
@@ -19,9 +18,9 @@ from edgeseq.nn.dense import ACTIVATIONS, Activation, check_sizes
 from edgeseq.nn.family import Hints
 from edgeseq.nn.network import check_choice
 
-_CONVOLUTIONS: dict[int, tuple[type[Any], type[Any], Any]] = {
-    1: (nn.Conv1d, nn.ConvTranspose1d, F.conv_transpose1d),
-    2: (nn.Conv2d, nn.ConvTranspose2d, F.conv_transpose2d),
+_CONVOLUTIONS: dict[int, tuple[type[Any], type[Any]]] = {
+    1: (nn.Conv1d, nn.ConvTranspose1d),
+    2: (nn.Conv2d, nn.ConvTranspose2d),
 }
 """By the number of axes that are convolved."""
 
@@ -101,7 +100,7 @@ class ConvAe(Autoencoder):
     def __init__(self, config: ConvAeConfig, hints: Hints | None = None) -> None:
         last = config.sizes[-1]
         super().__init__(config, hints, "convae", config.channels[-1] * prod(last))
-        down, up, self._transposed = _CONVOLUTIONS[config.axes]
+        down, up = _CONVOLUTIONS[config.axes]
         kernel, padding = config.kernel_size, config.kernel_size // 2
         sizes = [config.colours, *config.channels]
         self.encoder = nn.ModuleList(

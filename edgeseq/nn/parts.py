@@ -78,7 +78,7 @@ class Full(Part):
 
     def signature(self) -> Signature:
         """What goes in and out."""
-        rebuilt = TensorSpec("rebuilt", "float32", (BATCH, *self.axes), "sequence")
+        rebuilt = TensorSpec("rebuilt", "float32", (BATCH, *self.axes), "step" if self.network.ragged else "sequence")
         return self.described(self.examples_in(), (rebuilt, *self.code_out()))
 
 
@@ -115,9 +115,9 @@ class Decoder(Part):
 
     def forward(self, *given: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         """Code or noise: (batch, code_size); of sequences `steps` int64 (batch,)."""
-        code, steps = (*given, *inputs.values(), None)[:2]
-        assert code is not None
-        rebuilt = self.network.shown(self.network.rebuild(code, self._shape[0], steps))
+        named = {**dict(zip((self.name, "steps"), given, strict=False)), **inputs}
+        steps = named.get("steps")
+        rebuilt = self.network.shown(self.network.rebuild(named[self.name], self._shape[0], steps))
         return {"rebuilt": masked(rebuilt, steps)}
 
     def signature(self) -> Signature:

@@ -63,6 +63,11 @@ class RecAe(Autoencoder):
         """Whether examples are sequences of unequal length."""
         return self.config.window is None
 
+    @property
+    def fixes_axes(self) -> bool:  # type: ignore[override]  # a class attribute elsewhere: here it depends on the config
+        """Whether copies of a step fix the time axis: not where they are as many as a window's steps."""
+        return self.ragged
+
     @classmethod
     def sizes(cls, data: Dataset) -> dict[str, Any]:
         """As Autoencoder.sizes. Raises UsageError for what is no sequences."""

@@ -16,6 +16,9 @@ from edgeseq_runtime.errors import UsageError
 
 from edgeseq.data.dataset import Array
 
+ALARM_FIGURES = ("event_recall", "lowest_event_recall", "peak_distance", "normal_alarm_share", "false_alarms_a_week")
+"""Those of `alarm_figures` that a recipe can expect."""
+
 
 @dataclass(frozen=True)
 class Event:

@@ -9,6 +9,7 @@ from edgeseq.recipe import Recipe
 from edgeseq.training.card_settings import compared, searched
 from edgeseq.training.examples import Example
 from edgeseq.training.markdown import rounded, table
+from edgeseq.training.pictures import Picture
 
 _MOST_CLASSES = 30
 """Beyond so many classes a confusion table can no longer be read."""
@@ -21,8 +22,12 @@ def card(
     metrics: Mapping[str, Any],
     confusion: Array | None,
     examples: Sequence[Example] = (),
+    pictures: Mapping[str, Picture] | None = None,
 ) -> str:
-    """The card's text. confusion: int64 (classes, classes), true class by row. examples: of the test part."""
+    """The card's text.
+
+    confusion: int64 (classes, classes), true class by row. examples: of the test part. pictures: by file name.
+    """
     sections = [
         f"# {name}\n\n{_network(recipe, parts, metrics)}",
         f"## Data\n\n{_data(parts)}",
@@ -32,8 +37,14 @@ def card(
     for title, text in (("Search", searched(recipe, metrics)), ("Comparison", compared(recipe, metrics))):
         if text is not None:
             sections.append(f"## {title}\n\n{text}")
+    if alarms := [name for name in metrics["test"] if name not in metrics["validation"]]:
+        told = table(("figure", "value"), [(name, rounded(metrics["test"][name])) for name in alarms])
+        sections.append(f"## Alarms on the test part\n\nBy the threshold chosen on the validation part.\n\n{told}")
     if confusion is not None and parts.test.labels is not None:
         sections.append(f"## Classes of the test part\n\n{_classes(parts.test.labels, confusion)}")
+    if pictures:
+        shown = [f"{each.title}\n\n![{each.title}]({name})" for name, each in pictures.items()]
+        sections.append("## Pictures\n\n" + "\n\n".join(shown))
     if examples:
         rows = [(each.given, each.written, " / ".join(each.right)) for each in examples]
         sections.append(f"## Examples of the test part\n\n{table(('given', 'written', 'right'), rows)}")
@@ -45,6 +56,8 @@ def _network(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in recipe.model.settings.items())
     data = parts.train
     labels, values = data.labels, data.y.shape[-1]
+    if "rebuild_error" in metrics["test"]:
+        return _autoencoder(recipe, data, metrics, settings)
     asked = f"{len(labels)} classes" if labels is not None else f"{values} values"
     if data.y_lengths is not None:
         asked = f"a sequence of {asked}"
@@ -52,6 +65,16 @@ def _network(recipe: Recipe, parts: Parts, metrics: Mapping[str, Any]) -> str:
     return (
         f"Family `{recipe.model.family}` ({settings or 'default settings'}), {metrics['parameters']:,} "
         f"parameters. It reads {_given(data)} and answers with {asked}{every}."
+    )
+
+
+def _autoencoder(recipe: Recipe, data: Dataset, metrics: Mapping[str, Any], settings: str) -> str:
+    """Of a network that answers with what it was given."""
+    size, window = recipe.model.settings.get("code_size", 16), recipe.model.settings.get("window")
+    read = f"windows of {window} steps of {data.x.shape[-1]} features" if window else _given(data)
+    return (
+        f"Family `{recipe.model.family}` ({settings or 'default settings'}), {metrics['parameters']:,} "
+        f"parameters. It codes {read} as {size} numbers, and rebuilds them from those."
     )
 
 
@@ -118,8 +141,11 @@ def _fitted(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
-    names = list(metrics["test"])
+    names = [name for name in metrics["test"] if name in metrics["validation"]]
     rows = [(part, *(rounded(metrics[part][name]) for name in names)) for part in ("validation", "test")]
+    for method, figures in metrics.get("beside", {}).items():
+        told = (rounded(figures[name]) if name in figures else "-" for name in names)
+        rows.append((f"test, {method} with as many numbers", *told))
     note = "The validation figures are of the network before any refit."
     if "repeats" not in metrics:
         return f"{table(('part', *names), rows)}\n\n{note}"

@@ -1,5 +1,6 @@
 """Figures of a trained network on a dataset: loss, accuracy or error, and the confusion of classes."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -52,7 +53,7 @@ def evaluate(network: Network, data: Dataset) -> dict[str, float]:
 
 def confusion(network: Network, data: Dataset) -> Array | None:
     """int64 (classes, classes): how often a true class (row) was taken for a class (column); None without classes."""
-    size = len(data.labels or ())
+    data, size = network.examples(data), len(data.labels or ())
     counts = np.zeros((size, size), np.int64)
     for outputs, batch in _answers(network, data):
         decisions = network.decisions(outputs, batch)
@@ -81,7 +82,7 @@ def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dic
         figures["nrmse"] = figures["rmse"] / deviation if deviation else np.inf
     if "clean_error" in figures:
         noisy, clean = figures.pop("noisy_error"), figures.pop("clean_error")
-        figures["psnr"], figures["psnr_gain"] = -10 * np.log10(clean), 10 * np.log10(noisy / clean)
+        figures["psnr"], figures["psnr_gain"] = -10 * math.log10(clean), 10 * math.log10(noisy / clean)
     if "edits" in figures:
         edits, symbols = figures.pop("edits"), figures.pop("symbols")
         figures["error_rate"] = edits / symbols if symbols else float(edits and np.inf)

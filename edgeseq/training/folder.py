@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from edgeseq import checkpoint
 from edgeseq.data import Dataset, Parts
 from edgeseq.data.dataset import Array
 from edgeseq.json_text import to_text
-from edgeseq.nn import Network
+from edgeseq.nn import Autoencoder, Network, with_settings
 from edgeseq.recipe import Recipe
 from edgeseq.training.batches import Batches
 from edgeseq.training.card import card
 from edgeseq.training.examples import examples
+from edgeseq.training.pictures import Picture
 
 METRICS_VERSION = 1
 
@@ -29,19 +30,25 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training. confusion: int64 (classes, classes) on the test part; None for a forecast."""
+    """A finished training. confusion: int64 (classes, classes) on the test part; None for a forecast.
+
+    pictures: by file name.
+    """
 
     network: Network
     parts: Parts
     metrics: Mapping[str, Any]
     confusion: Array | None
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 def write_folder(folder: Path, recipe: Recipe, outcome: Outcome) -> Path:
     """Write everything, each file atomically; returns the path of the checkpoint, FAMILY.pt."""
     path = folder / f"{recipe.export.stem or recipe.model.family}.pt"
     metrics = {name: value for name, value in outcome.metrics.items() if name != "seconds"}
-    files = {"sample.npz": _sample(outcome.network, outcome.parts.test), **_figures(folder, recipe, outcome)}
+    sample = _sample(outcome.network, outcome.parts.test, recipe.export.part)
+    files = {"sample.npz": sample, **_figures(folder, recipe, outcome)}
+    files |= {name: picture.content for name, picture in outcome.pictures.items()}
     if recipe.text is None or recipe.folder.resolve() != folder.resolve():
         files["recipe.toml"] = _recipe_text(recipe, folder).encode()
     checkpoint.save(path, outcome.network, metrics, _provenance(recipe, outcome.parts, metrics["seed"]))
@@ -57,7 +64,7 @@ def write_figures(folder: Path, recipe: Recipe, outcome: Outcome) -> None:
 def _figures(folder: Path, recipe: Recipe, outcome: Outcome) -> dict[str, bytes]:
     text = to_text({"version": METRICS_VERSION, **outcome.metrics}, indent=2)
     shown = examples(outcome.network, outcome.parts.test)
-    told = card(folder.name, recipe, outcome.parts, outcome.metrics, outcome.confusion, shown)
+    told = card(folder.name, recipe, outcome.parts, outcome.metrics, outcome.confusion, shown, outcome.pictures)
     return {"metrics.json": text.encode() + b"\n", "card.md": told.encode()}
 
 
@@ -87,8 +94,11 @@ def _recipe_text(recipe: Recipe, folder: Path) -> str:
     return recipe.text or recipe.to_toml()
 
 
-def _sample(network: Network, test: Dataset) -> bytes:
-    """A few test examples, evenly spread: the network's own inputs by name, and y."""
+def _sample(network: Network, test: Dataset, part: str | None) -> bytes:
+    """A few test examples, evenly spread: the network's own inputs by name, and y. part: of an autoencoder."""
+    if isinstance(network, Autoencoder):
+        network = with_settings(network, {"part": part or "full"})
+    test = network.examples(test) if not network.signature().streamable else test
     rows = np.unique(np.linspace(0, len(test) - 1, _SAMPLES).astype(int))
     (batch,) = Batches(test.rows(rows), _SAMPLES)
     kept = {"y": batch["y"], **({"y_lengths": batch["y_lengths"]} if "y_lengths" in batch else {})}

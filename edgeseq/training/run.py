@@ -12,12 +12,14 @@ from edgeseq_runtime.atomic import check_writable
 from edgeseq.data import Parts, open_data
 from edgeseq.nn import Network
 from edgeseq.recipe import Recipe
+from edgeseq.training.beside import beside
 from edgeseq.training.compare import compare
 from edgeseq.training.evaluate import confusion
 from edgeseq.training.figures import check_expectations, shortfalls
 from edgeseq.training.fitting import choose_device
 from edgeseq.training.folder import Outcome, write_figures, write_folder
 from edgeseq.training.network import parts_for
+from edgeseq.training.pictures import drawn
 from edgeseq.training.resume import ResumeFile
 from edgeseq.training.seeds import deviations, means, seeded
 from edgeseq.training.settings import check_settings
@@ -120,7 +122,9 @@ def _train(job: _Job, search: "Search | None", comparisons: bool, started: float
     metrics = {**found, **_about(network, parts), "seconds": round(trained - started, 1)}
     if search is not None:
         metrics["tune"] = search.summary()
-    outcome = Outcome(network, parts, metrics, confusion(network, parts.test))
+    if others := beside(network, parts):
+        metrics["beside"] = others
+    outcome = Outcome(network, parts, metrics, confusion(network, parts.test), drawn(network, parts))
     path = write_folder(job.folder, recipe, outcome)
     took = None
     if comparisons and recipe.compare.settings:

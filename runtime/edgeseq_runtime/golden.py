@@ -22,6 +22,9 @@ Array = NDArray[Any]
 MAX_VALUES = 4096
 """Longer outputs are sampled by stride, so that the whole stays small."""
 
+_EVERY = "every/scalar"
+"""Before the name of a scalar that holds for every case; a runtime that knows none passes over it."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -49,9 +52,12 @@ def sample(values: Array, bound: float) -> Expected:
     return Expected(kept.astype(np.float32) if kept.dtype == np.float64 else kept, values.shape, stride, bound)
 
 
-def pack(cases: Sequence[GoldenCase]) -> str:
-    """The cases as base64 of an npz archive."""
-    arrays: dict[str, Array] = {}
+def pack(cases: Sequence[GoldenCase], values: Mapping[str, float | int] | None = None) -> str:
+    """The cases as base64 of an npz archive.
+
+    values: the named scalars they were made with; those left out had the contract's defaults.
+    """
+    arrays: dict[str, Array] = {f"{_EVERY}/{name}": np.array(value) for name, value in (values or {}).items()}
     for case in cases:
         for name, array in case.inputs.items():
             arrays[f"{case.name}/input/{name}"] = array
@@ -63,20 +69,23 @@ def pack(cases: Sequence[GoldenCase]) -> str:
     return pack_arrays(arrays)
 
 
-def unpack(text: str) -> list[GoldenCase]:
-    """Read what `pack` wrote. Raises DamagedFileError."""
+def unpack(text: str) -> tuple[list[GoldenCase], dict[str, float | int]]:
+    """Read what `pack` wrote: the cases, and the scalars they were made with. Raises DamagedFileError."""
+    values: dict[str, float | int] = {}
     inputs: dict[str, dict[str, Array]] = {}
     expected: dict[str, dict[str, Expected]] = {}
     arrays = unpack_arrays(text)
     for key, array in arrays.items():
         case, part, name = key.split("/", 2)
-        if part == "input":
+        if f"{case}/{part}" == _EVERY:
+            values[name] = array.item()
+        elif part == "input":
             inputs.setdefault(case, {})[name] = array
         elif part == "values":
             about = arrays[f"{case}/about/{name}"]
             shape = tuple(int(size) for size in about[2:])
             expected.setdefault(case, {})[name] = Expected(array, shape, int(about[1]), float(about[0]))
-    return [GoldenCase(case, inputs[case], expected.get(case, {})) for case in inputs]
+    return [GoldenCase(case, inputs[case], expected.get(case, {})) for case in inputs], values
 
 
 def pack_arrays(arrays: Mapping[str, Array]) -> str:

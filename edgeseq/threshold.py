@@ -1,18 +1,23 @@
-"""Above which score an anomaly lies: chosen on scores of what is normal."""
+"""Above which score an anomaly lies: chosen on scores of what is normal. numpy alone, so that a device can do it."""
+
+from typing import Any
 
 import numpy as np
 from edgeseq_runtime.errors import InputError
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
+
+QUANTILE = 0.999
+"""Of the scores of what is normal, where nobody says which."""
 
 _LEAST = 2
 
 
-def threshold_of(scores: Array, quantile: float, deviations: float | None = None) -> float:
+def threshold_of(scores: Array, quantile: float = QUANTILE, deviations: float | None = None) -> float:
     """A quantile of the scores; or their mean and so many of their standard deviations.
 
-    scores: (examples,).
+    scores: float32 (examples,).
 
     Raises:
         InputError: fewer than two scores, all the same, or one that is not finite.

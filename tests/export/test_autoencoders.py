@@ -1,0 +1,410 @@
+"""Parity of autoencoders: family × part × shape × form, and what goes with it; streams of scores; parts that fit."""
+
+from functools import cache
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from edgeseq_export import Source, convert, verify
+from edgeseq_runtime import load
+from edgeseq_runtime.errors import InputError, StreamError
+from pairwise import crossed, pairwise
+
+from edgeseq.data import Dataset
+from edgeseq.nn import build, entry, with_settings
+from edgeseq.nn.autoencoder_config import PARTS
+from edgeseq.training.network import hints_for
+
+CONTROL_FLOW = {"Scan", "Loop", "If"}
+
+SIZES = {
+    "image": (40, 8, 7),
+    "colours": (40, 2, 6, 5),
+    "window-1": (4, 30, 1),
+    "window-3": (4, 25, 3),
+    "series": (40, 7, 2),
+}
+"""Of the data by the shape of its examples; those of a recurrent network's series are of unequal length."""
+
+WINDOWS = {"window-1": 5, "window-3": 6}
+HOLD = {1: [1, 1], 3: [2, 3]}
+
+COMMON = {
+    "part": PARTS,
+    "variational": [False, True],
+    "loss": ["mse", "sigmoid", "bce"],
+    "score": ["error", "last", "bound"],
+    "hold": list(HOLD),
+    "head": [False, True],
+}
+ARRAYS = {
+    "family": ["ae", "convae"],
+    "shape": list(SIZES),
+    "layers": ["shallow", "deep", "tied"],
+    **COMMON,
+}
+SEQUENCES = {
+    "family": ["recae"],
+    "shape": [*WINDOWS, "series"],
+    "form": ["native", "loop", "unroll"],
+    "cell": ["lstm", "gru"],
+    "order": ["forwards", "reversed"],
+    "layers": ["shallow", "deep"],
+    **COMMON,
+}
+LAYERS = {
+    ("ae", "shallow"): {},
+    ("ae", "deep"): {"hidden_sizes": [9, 6], "decoder_sizes": [7], "activation": "tanh"},
+    ("ae", "tied"): {"hidden_sizes": [9], "tied": True},
+    ("convae", "shallow"): {"channels": [3], "kernel_size": 5},
+    ("convae", "deep"): {"channels": [3, 4], "decoder_channels": [5, 3], "activation": "tanh"},
+    ("convae", "tied"): {"channels": [3, 4], "tied": True},
+    ("recae", "shallow"): {"hidden_size": 6},
+    ("recae", "deep"): {"hidden_size": 5, "num_layers": 2},
+}
+LOSSES = {"mse": {}, "sigmoid": {"output": "sigmoid"}, "bce": {"loss": "bce", "output": "sigmoid"}}
+SCORED = ("loss", "score", "hold")
+
+
+def fitting(case):
+    """The case without what means nothing in it, and with what is possible in place of what is not."""
+    found, window = dict(case), case["shape"] in WINDOWS
+    if case["part"] == "encoder":
+        del found["loss"]
+    else:
+        del found["head"]
+    if case["part"] != "score":
+        del found["score"], found["hold"]
+    elif (case["score"] == "last" and not window) or (case["score"] == "bound" and not case["variational"]):
+        found["score"] = "error"
+    if "hold" in found and not window:
+        found["hold"] = 1
+    if case["family"] == "ae" and case["layers"] == "tied":
+        found["variational"] = False  # its code is two things of one matrix
+    return found
+
+
+def table():
+    every = [
+        *crossed(ARRAYS, ("family", "part", "shape", "layers")),
+        *crossed(SEQUENCES, ("part", "shape", "form", "cell")),
+    ]
+    found = []
+    for case in map(fitting, every):
+        if case not in found:
+            found.append(case)
+    return found
+
+
+GRID = table()
+QUICK = set(
+    pairwise([{name: case[name] for name in ("family", "part", "shape", "form") if name in case} for case in GRID])
+)
+"""The pairs of these occur in the quick tests; the other factors go along."""
+
+
+def cases():
+    for number, case in enumerate(GRID):
+        marks = [] if number in QUICK else [pytest.mark.full]
+        yield pytest.param(case, id="-".join(str(value) for value in case.values()), marks=marks)
+
+
+def data(shape, ragged=False):
+    """Noisy waves from 0 to 1, of two frequencies."""
+    rng, size = np.random.default_rng(1), SIZES[shape]
+    kinds = np.arange(size[0]) % 2
+    each = (-1, *(1 for _ in size[1:]))
+    place = np.arange(np.prod(size[1:])).reshape(size[1:])
+    phase = rng.uniform(0, 6, size[0]).reshape(each) + (0.3 + 0.4 * kinds.reshape(each)) * place
+    x = np.clip(0.5 + 0.4 * np.sin(phase) + 0.05 * rng.standard_normal(size), 0, 1).astype(np.float32)
+    if shape not in WINDOWS and not ragged:
+        return Dataset(x, kinds, labels=("slow", "fast"))
+    lengths = rng.integers(size[1] // 2, size[1] + 1, size[0])
+    lengths[0] = size[1]
+    x[np.arange(size[1]) >= lengths[:, None]] = 0
+    return Dataset(x, kinds, lengths, labels=("slow", "fast"))
+
+
+def made(shape="image", family="ae", part="full", seed=3, **settings):
+    """A network with random weights, and the threshold and head that follow from those."""
+    found = data(shape, ragged=family == "recae")
+    config = {"code_size": 3, "threshold_quantile": 0.5, **entry(family).network.sizes(found), **settings}
+    if shape in WINDOWS:
+        config["window"] = WINDOWS[shape]
+    elif shape == "series" and family == "convae":
+        config["dimensions"] = 1
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(family, config, hints_for(found)).eval()
+    if family == "recae":
+        for name, value in network.named_parameters():
+            value.data.mul_(1.0 if "bias" in name else 2.5)  # so that its answers hang on the input
+    network.standardise(found)
+    network.finish(network.examples(found), None)
+    return with_settings(network, {"part": part})
+
+
+def of_case(case):
+    family = "vae" if case["family"] == "ae" and case["variational"] else case["family"]
+    settings = {name: case[name] for name in ("cell", "order", "score", "variational") if name in case}
+    settings |= LAYERS[case["family"], case["layers"]] | LOSSES[case.get("loss", "mse")]
+    settings |= {"hold": HOLD[case.get("hold", 1)], "head_labels": 20 if case.get("head") else 0}
+    return made(case["shape"], family, case["part"], **settings)
+
+
+def source(network):
+    return Source(
+        network,
+        network.signature(),
+        network.family,
+        network.task,
+        "net",
+        labels=network.hints.labels,
+        values=network.values(),
+        settings=network.settings(),
+        form=network.recurrence,
+        steps=network.hints.longest if network.fixes_axes and not network.signature().streamable else None,
+        fixes_axes=network.fixes_axes,
+    )
+
+
+def file(network, part=None, form=None):
+    """A file of a network, or of another of its parts."""
+    return load(convert(source(network if part is None else with_settings(network, {"part": part})), form=form))
+
+
+def answers(network, given):
+    with torch.no_grad():
+        found = network(**{name: torch.from_numpy(array) for name, array in given.items()})
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def close(actual, expected, **tolerance):
+    np.testing.assert_allclose(actual, expected, **{"rtol": 1e-4, "atol": 1e-5, **tolerance})
+
+
+@pytest.mark.parametrize("case", list(cases()))
+def test_proof_passes(case, operators):
+    network = of_case(case)
+    content = convert(source(network), form=case.get("form"))
+    report = verify(content, source(network))
+    assert report.passed, (report.problems, report.worst)
+    model = load(content)
+    assert model.verify().passed
+    assert model.contract.settings["part"] == case["part"]
+    assert set(model.values) == ({"threshold"} if case["part"] == "score" else set())
+    assert bool(operators(content) & CONTROL_FLOW) is (case.get("form") == "loop")
+
+
+@pytest.mark.parametrize("factors", [ARRAYS, SEQUENCES], ids=["arrays", "sequences"])
+def test_table_has_every_part_of_every_network(factors):
+    whole = [case for case in GRID if case["family"] in factors["family"]]
+    quick = [case for number, case in enumerate(GRID) if number in QUICK and case in whole]
+    for name in ("family", "shape", "layers", "form", "cell"):
+        if name in factors:
+            assert {(case["part"], case[name]) for case in whole} == {(p, v) for p in PARTS for v in factors[name]}
+    for name, values in factors.items():
+        assert {case[name] for case in quick if name in case} == set(values), name
+    assert {case["part"] for case in quick} == set(PARTS)
+
+
+STREAMED = {
+    "ae": ("window-3", "ae", {**LAYERS["ae", "deep"]}),
+    "vae": ("window-3", "vae", {"score": "bound", "hold": [2, 3]}),
+    "convae": ("window-1", "convae", {**LAYERS["convae", "tied"], "score": "last", "hold": [1, 2]}),
+    "bce": ("window-1", "convae", {**LAYERS["convae", "deep"], **LOSSES["bce"], "hold": [3, 4]}),
+    "recae": ("window-3", "recae", {"hidden_size": 5, "hold": [2, 2]}),
+    "recae in copies": ("window-1", "recae", {"hidden_size": 5, "cell": "gru", "variational": True, "form": "unroll"}),
+}
+"""Networks of windows by what is special about them: shape, family, and settings."""
+
+
+@cache
+def streamed(name):
+    """A network that scores windows, its file's bytes, and two series of which the second has an anomaly."""
+    shape, family, settings = STREAMED[name]
+    form = settings.get("form")
+    network = made(shape, family, "score", **{key: value for key, value in settings.items() if key != "form"})
+    x = data(shape).x[:2].copy()
+    x[1, 12:15] = 1.5 if settings.get("loss") != "bce" else 1 - x[1, 12:15]
+    return network, convert(source(network), form=form), x
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_stream_gives_the_scores_and_alarms_of_the_whole_series(name):
+    network, content, x = streamed(name)
+    model, expected = load(content), answers(network, {"x": x})
+    whole = model.run(x)
+    close(whole["score"], expected["score"])
+    np.testing.assert_array_equal(whole["alarm"], expected["alarm"])
+    assert 0 < whole["alarm"].mean() < 1
+    first = network.config.window - 1
+    assert (whole["score"][:, :first] == 0).all()
+    assert (whole["alarm"][:, :first] == 0).all()
+    assert (whole["score"][:, first:] != 0).all()
+    for cuts in (range(1, x.shape[1]), [1, 6, 9, 16, 20], [network.config.window - 1]):
+        stream = model.stream(2)
+        pieces = [stream.run(piece) for piece in np.split(x, list(cuts), 1)]
+        close(np.concatenate([piece["score"] for piece in pieces], 1), whole["score"])
+        np.testing.assert_array_equal(np.concatenate([piece["alarm"] for piece in pieces], 1), whole["alarm"])
+    stream = model.stream(2)
+    steps = [stream.step(x[:, step]) for step in range(x.shape[1])]
+    close(np.stack([step["score"] for step in steps], 1), whole["score"])
+    np.testing.assert_array_equal(np.stack([step["alarm"] for step in steps], 1), whole["alarm"])
+
+
+def by_hand(network, full, windows):
+    """The score of each window by what part full rebuilds of it: windows (n, window, features)."""
+    given, config = full.run(windows), network.config
+    rebuilt = given["rebuilt"].astype(np.float64)
+    if config.loss == "bce":
+        errors = -(windows * np.log(rebuilt) + (1 - windows) * np.log(1 - rebuilt))
+    else:
+        errors = ((rebuilt - windows) / network.x_deviation.double().numpy()) ** 2
+        errors = errors / 2 if config.variational else errors
+    if config.score == "last":
+        return errors[:, -1].mean(-1)
+    total = errors.sum((1, 2))
+    if config.score == "bound":
+        mean, variance = given["code"].astype(np.float64), np.exp(given["log_variance"].astype(np.float64))
+        total = total + ((mean**2 + variance - 1 - np.log(variance)) / 2).sum(1)
+    return total / windows[0].size
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_scores_are_those_of_windows_cut_by_hand(name):
+    network, content, x = streamed(name)
+    size, (needed, of) = network.config.window, network.config.hold
+    found, full = load(content).run(x), file(network, "full")
+    for row, series in enumerate(x):
+        windows = np.stack([series[end - size : end] for end in range(size, len(series) + 1)])
+        scores = by_hand(network, full, windows)
+        close(found["score"][row, size - 1 :], scores, rtol=1e-3)
+        above = [False] * (size - 1) + [score > float(network.threshold) for score in scores]
+        alarms = [sum(above[max(end - of, 0) : end]) >= needed for end in range(1, len(above) + 1)]
+        assert found["alarm"][row].tolist() == alarms
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_sample_that_is_not_finite_leaves_the_state_as_it_was(bad):
+    _, content, x = streamed("vae")
+    model = load(content)
+    stream, undisturbed = model.stream(2), model.stream(2)
+    for part in np.split(x, [7, 11], 1):
+        before, wrong = stream.state.arrays, part.copy()
+        wrong[1, 1, 0] = bad
+        for refused in (lambda wrong=wrong: stream.run(wrong), lambda wrong=wrong: stream.step(wrong[:, 1])):
+            with pytest.raises(InputError, match="The state is as before"):
+                refused()
+        for key, array in stream.state.arrays.items():
+            np.testing.assert_array_equal(array, before[key])
+        one, other = stream.run(part), undisturbed.run(part)
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+@pytest.mark.parametrize("name", ["ae", "convae"])
+def test_a_threshold_set_at_load_changes_the_alarms_alone(name):
+    network, content, x = streamed(name)
+    usual = load(content).run(x)
+    threshold = float(np.quantile(usual["score"][:, network.config.window :], 0.8))
+    other = load(content, values={"threshold": threshold})
+    found = other.run(x)
+    np.testing.assert_array_equal(found["score"], usual["score"])
+    assert 0 < found["alarm"].sum() < usual["alarm"].sum()
+    expected = answers(network, {"x": x, "threshold": np.array(threshold, np.float32)})
+    np.testing.assert_array_equal(found["alarm"], expected["alarm"])
+    stream = other.stream(2)
+    np.testing.assert_array_equal(np.stack([stream.step(f)["alarm"] for f in x.swapaxes(0, 1)], 1), found["alarm"])
+
+
+def test_only_the_score_of_windows_streams():
+    for shape, part in (("window-1", "full"), ("window-1", "encoder"), ("image", "score")):
+        with pytest.raises(StreamError, match="--part score of windows streams"):
+            file(made(shape, part=part)).stream()
+    with pytest.raises(StreamError, match="one code at a time"):
+        file(made("window-1", part="decoder")).stream()
+
+
+CHAINED = {
+    "ae": ("image", "ae", LAYERS["ae", "deep"]),
+    "tied": ("colours", "ae", {**LAYERS["ae", "tied"], **LOSSES["bce"]}),
+    "vae": ("image", "vae", {}),
+    "convae": ("colours", "convae", LAYERS["convae", "deep"]),
+    "windows": ("window-3", "convae", LAYERS["convae", "tied"]),
+    "recae": ("series", "recae", {"hidden_size": 5}),
+    "recae forwards": ("series", "recae", {"hidden_size": 5, "order": "forwards", "cell": "gru", "variational": True}),
+}
+
+
+@pytest.mark.parametrize("name", CHAINED)
+def test_a_decoder_of_an_encoder_is_the_whole(name):
+    shape, family, settings = CHAINED[name]
+    network = made(shape, family, **settings)
+    found = network.examples(data(shape, ragged=family == "recae")).rows(np.arange(6))
+    ragged = found.lengths is not None
+    given = {"x": found.x, "lengths": found.lengths} if ragged else {"x": found.x}
+    whole, coded = file(network).run(given), file(network, "encoder").run(given)
+    close(coded["code"], whole["code"])
+    code = {"noise" if network.config.variational else "code": coded["code"]}
+    rebuilt = file(network, "decoder").run({**code, "steps": found.lengths} if ragged else code)["rebuilt"]
+    assert rebuilt.std(0).max() > 1e-3
+    close(rebuilt, whole["rebuilt"])
+    if ragged:
+        assert (rebuilt[np.arange(rebuilt.shape[1]) >= found.lengths[:, None]] == 0).all()
+
+
+@pytest.mark.parametrize(("shape", "family"), [("image", "vae"), ("colours", "convae"), ("series", "recae")])
+def test_the_same_noise_gives_the_same_picture(shape, family):
+    network = made(shape, family, "decoder", **({"variational": True} if family != "vae" else {}), **LOSSES["bce"])
+    given = {"noise": np.random.default_rng(5).standard_normal((16, 3)).astype(np.float32)}
+    if family == "recae":
+        given["steps"] = np.arange(16) % 7 + 1
+    model = file(network)
+    pictures = model.run(given)["rebuilt"]
+    close(pictures, answers(network, given)["rebuilt"])
+    np.testing.assert_array_equal(pictures, model.run(given)["rebuilt"])
+    assert pictures.std(0).max() > 1e-2
+    with pytest.raises(InputError, match="takes 3"):
+        model.run({**given, "noise": np.zeros((16, 4), np.float32)})
+
+
+def test_steps_beyond_the_longest_are_refused():
+    model = file(made("series", "recae", "decoder"))
+    for steps in (0, 8):
+        with pytest.raises(InputError, match="from 1 to 7"):
+            model.run({"code": np.zeros((1, 3), np.float32), "steps": np.array([steps])})
+
+
+@pytest.mark.parametrize(
+    ("shape", "family"), [("image", "ae"), ("series", "ae"), ("image", "convae"), ("window-3", "convae")]
+)
+def test_tied_weights_are_in_the_file_once(shape, family):
+    tied = made(shape, family, **LAYERS[family, "tied"])
+    graph = onnx.load_from_string(convert(source(tied))).graph
+    constants = [a.t for node in graph.node for a in node.attribute if a.HasField("t")]
+    tensors = [t for t in (*graph.initializer, *constants) if t.data_type == onnx.TensorProto.FLOAT]
+    held = sum(int(np.prod(tensor.dims)) for tensor in tensors)
+    statistics = tied.x_mean.numel() + tied.x_deviation.numel()
+    assert tied.weight_count <= held <= tied.weight_count + 2 * statistics
+    assert sum(p.numel() for p in tied.parameters()) == tied.weight_count
+
+
+@pytest.mark.parametrize("part", ["full", "encoder", "score"])
+@pytest.mark.parametrize("form", ["native", "unroll"])
+def test_a_row_alone_is_as_beside_longer_ones(part, form):
+    network = made("series", "recae", part, hidden_size=5, head_labels=20)
+    found, model = data("series", ragged=True), file(network, form=form)
+    rows = np.array([0, *np.flatnonzero(found.lengths < 6)[:3]])
+    together = model.run({"x": found.x[rows], "lengths": found.lengths[rows]})
+    for place, row in enumerate(rows):
+        length = found.lengths[row]
+        alone = model.run(found.x[row : row + 1, :length])
+        for name, array in alone.items():
+            beside = together[name][place : place + 1]
+            close(array, beside[:, :length] if name == "rebuilt" else beside)
+    noisy = found.x[rows].copy()
+    noisy[np.arange(7) >= found.lengths[rows][:, None]] = 9.0
+    for name, array in model.run({"x": noisy, "lengths": found.lengths[rows]}).items():
+        close(array, together[name])
