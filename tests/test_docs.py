@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/recurrence.md", "docs/reservoirs.md", "docs/decoding.md"]
+PAGES = ["README.md", "docs/recurrence.md", "docs/reservoirs.md", "docs/decoding.md", "docs/autoencoders.md"]
 
 
 def blocks():

@@ -29,6 +29,7 @@ class Results:
     ids: what the sequences call themselves; one without an id is called by its number from 0.
     items: what is answered, in its order, with its rows of the outputs; None where each row is an item.
     seen: steps that each row had before these, int64 (rows, 1), where a state was given that says so.
+    asked: how many steps were asked for of each answer that has steps of its own, where that is an input.
     """
 
     outputs: Mapping[str, Array]
@@ -37,6 +38,7 @@ class Results:
     ids: Sequence[str | None] | None = None
     items: Sequence[Item] | None = None
     seen: Array | int = 0
+    asked: Array | None = None
 
     @cached_property
     def main(self) -> Array:
@@ -133,7 +135,7 @@ class Results:
 
     def _steps(self, place: int) -> int | None:
         """How many steps of a row are an answer; None: all."""
-        counts = self.outputs.get(ANSWER_LENGTH) if self.answers.own_steps else self.lengths
+        counts = self.outputs.get(ANSWER_LENGTH, self.asked) if self.answers.own_steps else self.lengths
         return int(counts[place]) if counts is not None else None
 
 

@@ -109,7 +109,8 @@ def results_of(model: "Model", sequences: Sequences, outputs: Mapping[str, Array
     """
     arrays, found = sequences.arrays, reading(model)
     lengths = next((arrays[t.name] for t in model.signature.inputs if t.of and t.name in arrays), None)
-    results = Results(outputs, Answers(model), lengths, sequences.ids, sequences.items, arrays.get("seen", 0))
+    answers, seen, asked = Answers(model), arrays.get("seen", 0), arrays.get("steps")
+    results = Results(outputs, answers, lengths, sequences.ids, sequences.items, seen, asked)
     vocabulary = found[1] if found is not None else None
     given = _ids(model, found[0], arrays) if found is not None else []
     writing = _writing(model, vocabulary)

@@ -13,7 +13,6 @@ from typing import cast
 import torch
 from edgeseq_runtime.errors import UsageError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgeseq.nn.autoencoder import Autoencoder
 from edgeseq.nn.autoencoder_config import CodeConfig
@@ -78,20 +77,20 @@ class Ae(Autoencoder):
 
     def rebuild(self, code: Tensor, steps: int, lengths: Tensor | None = None) -> Tensor:
         """code: (batch, code_size)."""
-        y = code
-        layers = self._upwards()
-        for number, (weight, bias) in enumerate(layers, 1):
-            y = F.linear(y, weight, bias)
-            y = self._activation(y) if number < len(layers) else y
+        y, layers = code, len(self.config.widths) + 1
+        for number in range(layers):
+            y = self._up(number, y)
+            y = self._activation(y) if number + 1 < layers else y
         return y.reshape(-1, *self.config.shape)
 
-    def _upwards(self) -> list[tuple[Tensor, Tensor]]:
-        """Weight and bias of each of the decoder's layers."""
+    def _up(self, number: int, y: Tensor) -> Tensor:
+        """The decoder's layer of that number, without activation. y: (batch, width)."""
         if self.decoder is not None:
-            return [(cast(Tensor, layer.weight), cast(Tensor, layer.bias)) for layer in self.decoder]
-        down = [self.to_code, *reversed(list(self.encoder))]
+            return cast(Tensor, self.decoder[number](y))
+        down = [self.to_code, *reversed(list(self.encoder))][number]
         biases = cast(nn.ParameterList, self.biases)
-        return [(cast(Tensor, layer.weight).T, bias) for layer, bias in zip(down, biases, strict=True)]
+        # no transposed view: a file would hold it as a second copy of the weight
+        return torch.addmm(biases[number], y, cast(Tensor, down.weight))
 
 
 def _linear(sizes: Sequence[int]) -> nn.ModuleList:

@@ -16,10 +16,9 @@ Array = NDArray[Any]
 def beside(network: Network, parts: Parts) -> dict[str, dict[str, float]]:
     """By method: `rebuild_error` of the test part, and `accuracy` of the same classifier on its codes.
 
-    The method is fitted to the training and validation part together. Nothing for what is no autoencoder, or rebuilds
-    sequences of unequal length.
+    The method is fitted to the training and validation part together. Nothing for what is no autoencoder of arrays.
     """
-    if not isinstance(network, Autoencoder) or network.ragged:
+    if not isinstance(network, Autoencoder) or network.ragged or network.config.window is not None:
         return {}
     known, test = network.examples(parts.train.join(parts.validation)), network.examples(parts.test)
     count = min(network.config.code_size, *_flat(known).shape)

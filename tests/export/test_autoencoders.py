@@ -94,7 +94,9 @@ def table():
     for case in map(fitting, every):
         if case not in found:
             found.append(case)
-    return found
+    return [
+        found[number] for number in np.random.default_rng(3).permutation(len(found))
+    ]  # so that all sorts come first
 
 
 GRID = table()
@@ -137,9 +139,11 @@ def made(shape="image", family="ae", part="full", seed=3, **settings):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build(family, config, hints_for(found)).eval()
-    if family == "recae":
         for name, value in network.named_parameters():
-            value.data.mul_(1.0 if "bias" in name else 2.5)  # so that its answers hang on the input
+            if "biases" in name:
+                value.data.normal_()
+            elif family == "recae" and "bias" not in name:
+                value.data.mul_(2.5)  # so that its answers hang on the input
     network.standardise(found)
     network.finish(network.examples(found), None)
     return with_settings(network, {"part": part})
@@ -204,9 +208,9 @@ def test_table_has_every_part_of_every_network(factors):
     for name in ("family", "shape", "layers", "form", "cell"):
         if name in factors:
             assert {(case["part"], case[name]) for case in whole} == {(p, v) for p in PARTS for v in factors[name]}
-    for name, values in factors.items():
-        assert {case[name] for case in quick if name in case} == set(values), name
-    assert {case["part"] for case in quick} == set(PARTS)
+    for name in set(factors) - {"score", "hold"}:  # these are all among the networks that are streamed, below
+        assert {case[name] for case in quick if name in case} == set(factors[name]), name
+    assert {(case["family"], case["part"]) for case in quick} == {(f, p) for f in factors["family"] for p in PARTS}
 
 
 STREAMED = {
@@ -254,9 +258,9 @@ def test_a_stream_gives_the_scores_and_alarms_of_the_whole_series(name):
     np.testing.assert_array_equal(np.stack([step["alarm"] for step in steps], 1), whole["alarm"])
 
 
-def by_hand(network, full, windows):
+def by_hand(network, windows):
     """The score of each window by what part full rebuilds of it: windows (n, window, features)."""
-    given, config = full.run(windows), network.config
+    given, config = answers(with_settings(network, {"part": "full"}), {"x": windows}), network.config
     rebuilt = given["rebuilt"].astype(np.float64)
     if config.loss == "bce":
         errors = -(windows * np.log(rebuilt) + (1 - windows) * np.log(1 - rebuilt))
@@ -276,10 +280,10 @@ def by_hand(network, full, windows):
 def test_scores_are_those_of_windows_cut_by_hand(name):
     network, content, x = streamed(name)
     size, (needed, of) = network.config.window, network.config.hold
-    found, full = load(content).run(x), file(network, "full")
+    found = load(content).run(x)
     for row, series in enumerate(x):
         windows = np.stack([series[end - size : end] for end in range(size, len(series) + 1)])
-        scores = by_hand(network, full, windows)
+        scores = by_hand(network, windows)
         close(found["score"][row, size - 1 :], scores, rtol=1e-3)
         above = [False] * (size - 1) + [score > float(network.threshold) for score in scores]
         alarms = [sum(above[max(end - of, 0) : end]) >= needed for end in range(1, len(above) + 1)]
@@ -320,21 +324,17 @@ def test_a_threshold_set_at_load_changes_the_alarms_alone(name):
 
 
 def test_only_the_score_of_windows_streams():
-    for shape, part in (("window-1", "full"), ("window-1", "encoder"), ("image", "score")):
-        with pytest.raises(StreamError, match="--part score of windows streams"):
-            file(made(shape, part=part)).stream()
-    with pytest.raises(StreamError, match="one code at a time"):
-        file(made("window-1", part="decoder")).stream()
+    for shape, part in (("window-1", "full"), ("window-1", "encoder"), ("window-1", "decoder"), ("image", "score")):
+        assert not made(shape, part=part).signature().streamable
+    with pytest.raises(StreamError, match="--part score of windows streams"):
+        file(made("image", part="score")).stream()
 
 
 CHAINED = {
-    "ae": ("image", "ae", LAYERS["ae", "deep"]),
-    "tied": ("colours", "ae", {**LAYERS["ae", "tied"], **LOSSES["bce"]}),
-    "vae": ("image", "vae", {}),
-    "convae": ("colours", "convae", LAYERS["convae", "deep"]),
-    "windows": ("window-3", "convae", LAYERS["convae", "tied"]),
+    "tied": ("image", "ae", LAYERS["ae", "tied"]),
+    "vae": ("colours", "vae", LOSSES["bce"]),
+    "convae": ("window-3", "convae", LAYERS["convae", "deep"]),
     "recae": ("series", "recae", {"hidden_size": 5}),
-    "recae forwards": ("series", "recae", {"hidden_size": 5, "order": "forwards", "cell": "gru", "variational": True}),
 }
 
 
@@ -355,7 +355,7 @@ def test_a_decoder_of_an_encoder_is_the_whole(name):
         assert (rebuilt[np.arange(rebuilt.shape[1]) >= found.lengths[:, None]] == 0).all()
 
 
-@pytest.mark.parametrize(("shape", "family"), [("image", "vae"), ("colours", "convae"), ("series", "recae")])
+@pytest.mark.parametrize(("shape", "family"), [("colours", "convae"), ("series", "recae")])
 def test_the_same_noise_gives_the_same_picture(shape, family):
     network = made(shape, family, "decoder", **({"variational": True} if family != "vae" else {}), **LOSSES["bce"])
     given = {"noise": np.random.default_rng(5).standard_normal((16, 3)).astype(np.float32)}
@@ -368,18 +368,12 @@ def test_the_same_noise_gives_the_same_picture(shape, family):
     assert pictures.std(0).max() > 1e-2
     with pytest.raises(InputError, match="takes 3"):
         model.run({**given, "noise": np.zeros((16, 4), np.float32)})
-
-
-def test_steps_beyond_the_longest_are_refused():
-    model = file(made("series", "recae", "decoder"))
-    for steps in (0, 8):
+    for steps in (0, 8) if family == "recae" else ():
         with pytest.raises(InputError, match="from 1 to 7"):
-            model.run({"code": np.zeros((1, 3), np.float32), "steps": np.array([steps])})
+            model.run({**given, "steps": np.full(16, steps)})
 
 
-@pytest.mark.parametrize(
-    ("shape", "family"), [("image", "ae"), ("series", "ae"), ("image", "convae"), ("window-3", "convae")]
-)
+@pytest.mark.parametrize(("shape", "family"), [("image", "ae"), ("image", "convae"), ("window-3", "convae")])
 def test_tied_weights_are_in_the_file_once(shape, family):
     tied = made(shape, family, **LAYERS[family, "tied"])
     graph = onnx.load_from_string(convert(source(tied))).graph
@@ -391,8 +385,9 @@ def test_tied_weights_are_in_the_file_once(shape, family):
     assert sum(p.numel() for p in tied.parameters()) == tied.weight_count
 
 
-@pytest.mark.parametrize("part", ["full", "encoder", "score"])
-@pytest.mark.parametrize("form", ["native", "unroll"])
+@pytest.mark.parametrize(
+    ("part", "form"), [("full", "native"), ("encoder", "native"), ("score", "native"), ("full", "unroll")]
+)
 def test_a_row_alone_is_as_beside_longer_ones(part, form):
     network = made("series", "recae", part, hidden_size=5, head_labels=20)
     found, model = data("series", ragged=True), file(network, form=form)
