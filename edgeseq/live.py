@@ -1,5 +1,7 @@
 """The live filter: a line in is one step, a line out is its answer, and nothing waits for what comes after.
 
+Of a model that answers once in a hop of several steps, the line that ends a hop has its answer, the others have none.
+
 A line that cannot be used leaves the stream's state as it was, is told on the side, and is answered by an
 error line, so that the lines that come out stay aligned with those that went in.
 """
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgeseq.files import csv, jsonl
 from edgeseq.files.answers import Answers
+from edgeseq.files.hops import hop_of
 from edgeseq.files.inputs import read_inputs, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, decode, numbered, opened
 from edgeseq.files.numbers import as_dtype, from_nested
@@ -29,7 +32,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Step:
-    """One step. number: its line, from 1; frame: by input name, an array without batch and time axes."""
+    """One step. number: its line, from 1; frame: by input name, an array without batch and time axes.
+
+    Of a hop of several lines: the number of the last, and an array (hop, …).
+    """
 
     number: int
     frame: Mapping[str, Array]
@@ -48,12 +54,14 @@ class Tally:
     """How many steps were taken, how many lines could not be used, and whether the reader left.
 
     window: how many steps it takes until there is a score, where the stream ended before; else None.
+    left_over: of the steps those at the end that are no whole hop.
     """
 
     steps: int
     bad: int
     closed: bool = False
     window: int | None = None
+    left_over: int = 0
 
 
 def open_steps(given: Sequence[str], signature: Signature) -> Iterator[Step | BadStep]:
@@ -122,8 +130,8 @@ def follow(
         write: takes one line of output, without its end, and flushes it. When it raises BrokenPipeError, the
             reader has gone and the stream ends.
         warn: takes the message about a line that could not be used.
-        chunk: lines that are taken together; their answers come when the last of them is there. A model with
-            one answer a sequence then gives one line a chunk.
+        chunk: lines, or hops, that are taken together; their answers come when the last of them is there. A model
+            with one answer a sequence then gives one line a chunk.
         as_json: write JSON objects in place of csv.
 
     Returns: the tally, also after an interrupt (Ctrl-C), which ends the stream.
@@ -132,13 +140,40 @@ def follow(
         StreamError: the model cannot be streamed.
     """
     live = _Live(model, write, warn, chunk, as_json)
-    remaining = iter(steps)
+    hops = _Hops(steps, hop_of(model))
     try:
-        while lines := list(islice(remaining, chunk)):
+        while lines := list(islice(hops, chunk)):
             live.take(lines)
     except (BrokenPipeError, KeyboardInterrupt) as end:
-        return Tally(live.steps, live.bad, closed=isinstance(end, BrokenPipeError))
-    return Tally(live.steps, live.bad, window=live.window if live.steps < (live.window or 0) else None)
+        return Tally(live.steps + hops.pending, live.bad, isinstance(end, BrokenPipeError), left_over=hops.pending)
+    window = live.window if live.steps < (live.window or 0) else None
+    return Tally(live.steps + hops.pending, live.bad, window=window, left_over=hops.pending)
+
+
+class _Hops:
+    """Steps in groups of `hop`, each as one Step; a line that is no step is handed on at once."""
+
+    def __init__(self, steps: Iterable[Step | BadStep], hop: int) -> None:
+        self._steps, self._hop = iter(steps), hop
+        self._begun: list[Step] = []
+
+    @property
+    def pending(self) -> int:
+        """How many steps there are of a hop that is not full."""
+        return len(self._begun)
+
+    def __iter__(self) -> Iterator[Step | BadStep]:
+        return self
+
+    def __next__(self) -> Step | BadStep:
+        for step in self._steps:
+            if isinstance(step, BadStep) or self._hop == 1:
+                return step
+            self._begun.append(step)
+            if len(self._begun) == self._hop:
+                begun, self._begun = self._begun, []
+                return Step(step.number, {name: np.stack([s.frame[name] for s in begun]) for name in step.frame})
+        raise StopIteration
 
 
 class _Live:
@@ -177,7 +212,7 @@ class _Live:
                 self._refuse(line)
             elif line.number in answers:
                 self._write(self._format(line.number, answers[line.number]))
-        self.steps += sum(isinstance(line, Step) for line in lines)
+        self.steps += self._answers.hop * sum(isinstance(line, Step) for line in lines)
 
     def _answer(self, steps: Sequence[Step]) -> dict[int, Array]:
         """The answers by line number: one a step, or one after the last step of the chunk."""

@@ -17,6 +17,7 @@ EXAMPLES = (
     "edgeseq export models/esn-vowels/esn.pt --recurrence loop -o out/esn.onnx",
     "edgeseq export models/seq2seq-g2p/seq2seq.pt --decode beam --beam 4 -o out/g2p.onnx",
     "edgeseq export vae.pt --part decoder    # to vae.decoder.onnx",
+    "edgeseq export alarm.pt --part score --hop 4",
     "edgeseq export lstm.pt --report proof.md",
 )
 
@@ -77,6 +78,14 @@ def export(
             "the recipe has it.",
         ),
     ] = None,
+    hop: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Of the anomaly score of windows: score every N steps alone, which is N times less work.",
+        ),
+    ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not prove the file.")] = False,
     report: Report = None,
     as_json: AsJson = False,
@@ -97,7 +106,14 @@ def export(
         from edgeseq_export import export as export_file
 
         from edgeseq.opening import open_source
-    chosen = {"decode": decode, "beam_width": beam, "n_best": n_best, "max_length": max_length, "part": part}
+    chosen = {
+        "decode": decode,
+        "beam_width": beam,
+        "n_best": n_best,
+        "max_length": max_length,
+        "part": part,
+        "hop": hop,
+    }
     settings = {key: value for key, value in chosen.items() if value is not None}
     opened = open_source(source, settings)
     asked = opened.provenance.get("export", {})
@@ -106,6 +122,8 @@ def export(
         opened = open_source(source, {**settings, "part": recipe_part})
     if (beam is not None or n_best is not None) and (opened.decoding or {}).get("decode") != "beam":
         raise UsageError("--beam and --n-best are of a beam search; add --decode beam")
+    if hop is not None and opened.settings.get("part") != "score":
+        raise UsageError("--hop is of the anomaly score of windows; add --part score")
     form = recurrence or asked.get("recurrence") or opened.form
     if steps is None and form == "unroll":
         steps = asked.get("steps")

@@ -23,6 +23,7 @@ from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_
 from edgeseq.cli.settings import parse_settings, split_settings, with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.batches import cut, fillers, joined
+from edgeseq.files.hops import by_samples, hop_of, in_hops, steps_until_score, told_left_over
 from edgeseq.files.inputs import FORMATS, generates, split_name, suffix_of
 from edgeseq.files.lines import STANDARD
 from edgeseq.files.png import PNG, check_pictures, drawn
@@ -119,6 +120,10 @@ def run(
     once, csv or with --json an object. A line that cannot be used is answered "error", told on stderr, and
     leaves the state as it was; the exit code is then 2. With --chunk N, a model with one answer a sequence
     gives one line a chunk. -o FILE (.csv, .jsonl) appears when the stream has ended.
+
+    A model that was exported with --hop H takes H steps for one answer, which has the number of the last of
+    them; with --stream there is one line out for so many lines in. What is no whole hop at the end is told
+    on stderr and left out.
     """
     if chunk > 1 and not stream:
         raise UsageError("--chunk is for --stream; whole sequences need none")
@@ -133,7 +138,7 @@ def run(
         _stream(loaded, given, output, chunk, as_json)
         return
     to_file = _checked_file(loaded.signature, output, given)
-    sequences = _read(loaded, given, texts)
+    sequences = in_hops(loaded, _read(loaded, given, texts))
     if sequences.arrays or not (given or texts):
         arrays = with_chance(loaded, sequences.arrays, sizes, seed)
         sequences = replace(sequences, arrays=arrays)
@@ -146,7 +151,7 @@ def _read(model: "Model", given: Sequence[str], texts: Sequence[str] | None) -> 
     if not given:
         return Sequences({})
     path = text_path(model, given)
-    return read_inputs(given, model.signature, model=model.name) if path is None else read_lines(model, path)
+    return read_inputs(given, by_samples(model), model=model.name) if path is None else read_lines(model, path)
 
 
 def _standard_input() -> str:
@@ -170,30 +175,35 @@ def _checked_file(signature: Signature, output: str | None, given: Sequence[str]
 def _whole(model: "Model", sequences: Sequences, to_file: str | None, as_json: bool) -> None:
     outputs = _run_in_batches(model, sequences.arrays) if sequences.arrays else _nothing(model.signature)
     results = results_of(model, sequences, outputs)
-    _check_window(model, results)
+    for item in results.refused:
+        _warn(f"{item.place}: {item.error}")
+    _check_window(model, results, sequences.left_over)
     if to_file is None:
         _print(model, results, as_json)
     else:
         _write(model, sequences, results, to_file)
         value = {"model": model.name, "output": to_file, "sequences": results.count}
         show(value, f"answers of {results.count} sequences written to {to_file}", as_json=as_json)
-    for item in results.refused:
-        _warn(f"{item.place}: {item.error}")
+    if sequences.left_over:
+        _warn(told_left_over(sequences.left_over, hop_of(model)))
     if results.refused:
         raise InputError(f"{len(results.refused)} of {results.count} sequences could not be used")
 
 
-def _check_window(model: "Model", results: Results) -> None:
+def _check_window(model: "Model", results: Results, left_over: int) -> None:
     """Raise InputError where no window is full, so that there is no score at all."""
     window = results.answers.window
-    if window is not None and results.count and not np.isfinite(results.main[..., 0]).any():
-        raise InputError(_too_short(model, results.main.shape[1], window))
+    if window is not None and len(results.main) and not np.isfinite(results.main[..., 0]).any():
+        steps = results.main.shape[1] * hop_of(model) + left_over
+        raise InputError(_too_short(model, steps, window))
 
 
 def _too_short(model: "Model", steps: int, window: int) -> str:
-    return (
-        f"there are {steps} steps, but {model.name} scores windows of {window}, so no step has a score; give more steps"
-    )
+    hop = hop_of(model)
+    told = f"windows of {window}" if hop == 1 else f"windows of {window} once in {hop} steps"
+    needed = steps_until_score(window, hop)
+    more = "more steps" if needed == window else f"at least {needed} steps"
+    return f"there are {steps} steps, but {model.name} scores {told}, so no step has a score; give {more}"
 
 
 def _write(model: "Model", sequences: Sequences, results: Results, path: str) -> None:
@@ -259,11 +269,13 @@ def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int
             refuse_own_input(str(output), given)
             file = stack.enter_context(stack.enter_context(replacing(str(output))).open("w", encoding="utf-8"))
             write = partial(_write_line, file)
-        steps = live.open_steps(given, model.signature)
+        steps = live.open_steps(given, by_samples(model))
         tally = live.follow(model, steps, write, _warn, chunk=chunk, as_json=as_json)
     if tally.closed:
         abandon_stdout()
         raise typer.Exit(CLOSED_OUTPUT)
+    if tally.left_over:
+        _warn(told_left_over(tally.left_over, hop_of(model)))
     if tally.bad:
         raise InputError(f"{tally.bad} of {tally.bad + tally.steps} lines could not be used")
     if tally.window is not None:

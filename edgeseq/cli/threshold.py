@@ -19,6 +19,7 @@ from edgeseq.cli.render import verdict
 from edgeseq.files import read_inputs
 from edgeseq.files.answers import SCORE, window_of
 from edgeseq.files.batches import cut
+from edgeseq.files.hops import by_samples, hop_of, in_hops, steps_until_score, told_left_over
 from edgeseq.files.inputs import needed, split_name
 from edgeseq.files.lines import STANDARD, title
 from edgeseq.threshold import QUANTILE, threshold_of
@@ -112,37 +113,43 @@ def _scores(model: "Model", on: str) -> Array:
     Raises:
         UsageError: as `read_inputs`. InputError: data that is missing, constant, or shorter than a window.
     """
-    sequences = read_inputs([on], model.signature, gapless=True, model=model.name)
+    sequences = read_inputs([on], by_samples(model), gapless=True, model=model.name)
     for item in sequences.items or ():
         if item.error is not None:
             raise InputError(f"{item.place}: {item.error}")
+    sequences = in_hops(model, sequences)
+    if sequences.left_over:
+        typer.echo(f"edgeseq: {told_left_over(sequences.left_over, hop_of(model))}", err=True)
     arrays = Feed(model.name, needed(model.signature), {}, {}).complete(sequences.arrays)
     _check_varied(model, on, arrays)
-    window = window_of(model.signature)
+    window = window_of(model)
     parts = cut(model.signature, arrays, BATCH_SIZE)
     if window is None:
         return np.concatenate([model.run(part)[SCORE].ravel() for part in parts])
-    return np.concatenate([_of_windows(model, on, part, window) for part in parts])
+    return np.concatenate([_of_windows(model, on, part, window, sequences.left_over) for part in parts])
 
 
-def _of_windows(model: "Model", on: str, arrays: Mapping[str, Array], window: int) -> Array:
-    """The scores of all full windows. arrays: the model's inputs by name, x (batch, time, features)."""
+def _of_windows(model: "Model", on: str, arrays: Mapping[str, Array], window: int, left_over: int) -> Array:
+    """The scores of all full windows. arrays: the model's inputs by name, x (batch, time, features), or in hops."""
     x = arrays[model.signature.inputs[0].name]
     batch, time = x.shape[:2]
-    if time < window:
+    hop = hop_of(model)
+    first = steps_until_score(window, hop)
+    if time * hop < first:
+        told = "" if first == window else f", and the first score comes after {first} steps"
         raise InputError(
-            f"{title(split_name(on)[1])} has {time} steps, but {model.name} scores windows of {window}; give a longer "
-            "series"
+            f"{title(split_name(on)[1])} has {time * hop + left_over} steps, but {model.name} scores windows of "
+            f"{window}{told}; give a longer series"
         )
     stream = model.stream(batch)
     pieces = [stream.run(x[:, start : start + CHUNK])[SCORE] for start in range(0, time, CHUNK)]
-    return np.concatenate(pieces, 1)[:, window - 1 :].ravel()
+    return np.concatenate(pieces, 1)[:, first // hop - 1 :].ravel()
 
 
 def _check_varied(model: "Model", on: str, arrays: Mapping[str, Array]) -> None:
     """Refuse data that is the same everywhere: rounding alone would tell its scores apart."""
     x = arrays[model.signature.inputs[0].name]
-    steps = x.reshape(-1, *x.shape[2:]) if window_of(model.signature) is not None else x
+    steps = x.reshape(-1, x.shape[-1]) if window_of(model) is not None else x
     if len(steps) > 1 and (steps == steps[:1]).all():
         raise InputError(
             f"{title(split_name(on)[1])} is constant: all {len(steps)} rows are the same, so no threshold can be "

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from edgeseq_runtime.signature import TIME, Signature
+from edgeseq_runtime.signature import TIME
 from numpy.typing import NDArray
+
+from edgeseq.files.hops import hop_of
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -16,20 +18,22 @@ PROBABILITIES = "probabilities"
 LABELS = "labels"
 SCORE = "score"
 ALARM = "alarm"
+PAST, SEEN = "past", "seen"
+"""The states of a stream's anomaly scores: the samples of the window that came before, and how many there have been."""
 ANSWER_LENGTH = "answer_length"
 """The output that says how many steps an answer of its own length has, where a model has learned when to stop."""
 
 
-def window_of(signature: Signature) -> int | None:
-    """How many steps the windows have that a stream's anomaly scores are of; None where they are of no windows.
+def window_of(model: "Model") -> int | None:
+    """How many samples the windows have that a stream's anomaly scores are of; None where they are of no windows.
 
-    Before so many steps have been seen, the file says that the score is 0 and that there is no alarm.
+    Before so many have been seen, the file says that the score is 0 and that there is no alarm.
     """
-    outputs = {t.name: t for t in signature.outputs}
-    past = [s.axes[1] for s in signature.states if s.input == "past"]
-    if not past or SCORE not in outputs or ALARM not in outputs or outputs[SCORE].kind != "step":
+    outputs = {t.name: t for t in model.signature.outputs}
+    states = {s.input: s.axes for s in model.signature.states}
+    if SEEN not in states or SCORE not in outputs or ALARM not in outputs or outputs[SCORE].kind != "step":
         return None
-    return int(past[0]) + 1
+    return hop_of(model) + (int(states[PAST][1]) if PAST in states else 0)
 
 
 class Answers:
@@ -39,7 +43,8 @@ class Answers:
         the last), `score` of an alarm, which stands beside it, otherwise the first.
     stepwise: whether there is one answer a step.
     own_steps: whether these are steps of an answer of its own length, such as a forecast that follows the input.
-    window: how many steps it takes until there is a score; None: there is one from the first step on, or never.
+    window: how many samples it takes until there is a score; None: there is one from the first on, or never.
+    hop: samples a step of the outputs.
     """
 
     def __init__(self, model: "Model") -> None:
@@ -51,7 +56,8 @@ class Answers:
         self._alarms = task == "rebuild" and SCORE in outputs and ALARM in outputs
         read = PROBABILITIES if self._classifies else LABELS if self._transcribes else model.signature.outputs[0].name
         tensor = outputs[SCORE if self._alarms else read]
-        self.window = window_of(model.signature) if self._alarms else None
+        self.window = window_of(model) if self._alarms else None
+        self.hop = hop_of(model)
         self._labels = contract.labels if contract is not None else None
         self.output = tensor.name
         values = np.issubdtype(np.dtype(tensor.dtype), np.floating) and not (self._classifies or self._transcribes)
@@ -62,13 +68,13 @@ class Answers:
     def read(self, outputs: Mapping[str, Array], seen: Array | int = 0) -> Array:
         """The output that is read, (batch, …) or (batch, time, …); of an alarm (…, 2), score and alarm.
 
-        A score is NaN while no window is full. seen: the steps that each row has had before, int64 (batch, 1).
+        A score is NaN while no window is full. seen: the samples that each row has had before, int64 (batch, 1).
         """
         array = outputs[self.output]
         if not self._alarms:
             return array
         if self.window is not None:
-            count = np.asarray(seen).reshape(-1, 1) + 1 + np.arange(array.shape[1])
+            count = np.asarray(seen).reshape(-1, 1) + self.hop * (1 + np.arange(array.shape[1]))
             array = np.where(count >= self.window, array, np.float32(np.nan))
         return np.stack([array, outputs[ALARM].astype(array.dtype)], -1)
 

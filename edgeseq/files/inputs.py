@@ -41,7 +41,7 @@ def read_inputs(
     Args:
         given: as on the command line.
         signature: what the model takes.
-        finite: refuse NaN and infinity; JSON has none in any case.
+        finite: refuse NaN and infinity, as is always done in JSON lines.
         gapless: of csv refuse these and blank lines between rows, by their line.
         model: its name, for messages.
 
@@ -52,6 +52,7 @@ def read_inputs(
     """
     if sum(split_name(item)[1] == STANDARD for item in given) > 1:
         raise UsageError("standard input can be read only once; give the other inputs as files")
+    named = {split_name(item)[0] for item in given}
     arrays: dict[str, Array] = {}
     ids: Sequence[str | None] | None = None
     items: Sequence[Item] | None = None
@@ -60,7 +61,7 @@ def read_inputs(
         part = _read_one(path, signature if name is None else _only(signature, name), model, gapless)
         for key, array in part.arrays.items() if finite else ():
             refuse_nonfinite(array, f"{title(path)}: input '{key}'")
-        arrays.update(part.arrays)
+        arrays.update({key: array for key, array in part.arrays.items() if key == name or key not in named})
         ids, items = part.ids or ids, part.items
         if name is not None or len(given) > 1:  # its rows are to stand beside others
             _refuse_bad(part)
@@ -104,9 +105,9 @@ def generates(signature: Signature) -> bool:
 
 
 def needed(signature: Signature) -> Signature:
-    """What must be given: neither states nor what is pure chance, but where there is nothing else.
+    """What must be given: no states, and no noise unless noise is all there is.
 
-    Of what is long the run itself will warn.
+    How long the longest sequence of the training was is left out, since the run itself warns of longer ones.
     """
     chance = () if generates(signature) else chance_inputs(signature)
     limits = {axis: replace(limit, trained=None) for axis, limit in signature.limits.items()}

@@ -19,6 +19,8 @@ def parse(text: str) -> Any:
     """One line's value. Raises InputError where it is not JSON."""
     try:
         return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON: {error.msg} at character {error.colno}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON: {error}") from error
 

@@ -28,7 +28,7 @@ class Results:
     lengths: valid steps of each sequence, or None where all are.
     ids: what the sequences call themselves; one without an id is called by its number from 0.
     items: what is answered, in its order, with its rows of the outputs; None where each row is an item.
-    seen: steps that each row had before these, int64 (rows, 1), where a state was given that says so.
+    seen: samples that each row had before these, int64 (rows, 1), where a state was given that says so.
     asked: how many steps were asked for of each answer that has steps of its own, where that is an input.
     """
 
@@ -111,8 +111,9 @@ class Results:
         for place in places:
             answer = self.main[place]
             if self.answers.stepwise:
-                steps = answer[: self._steps(place)]
-                yield from ((str(step), *self.answers.cells(values)) for step, values in enumerate(steps))
+                steps, hop = answer[: self._steps(place)], self.answers.hop
+                ends = range(hop - 1, hop * len(steps), hop)  # of a hop its last step
+                yield from ((str(end), *self.answers.cells(values)) for end, values in zip(ends, steps, strict=True))
             else:
                 yield self.answers.cells(answer)
 

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 from edgeseq_runtime.errors import InputError
 from edgeseq_runtime.feed import Feed
-from edgeseq_runtime.signature import TIME, Signature, Tensor
+from edgeseq_runtime.signature import BATCH, TIME, Signature, Tensor
 from edgeseq_runtime.text import Vocabulary
 from numpy.typing import NDArray
 
@@ -39,12 +39,13 @@ class Sequences:
     """Whole sequences. arrays: by input name, with a batch axis; empty where none can be used.
 
     ids: what the sequences call themselves. items: what they are, where they were read one by one; None: each row is
-        one.
+        one. left_over: steps at the end of each that are no whole hop, and are left out (edgeseq.files.hops).
     """
 
     arrays: Mapping[str, Array]
     ids: Sequence[str | None] | None = None
     items: Sequence[Item] | None = None
+    left_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Reader:
 
     def __init__(self, name: str, needed: Signature, vocabularies: Mapping[str, Vocabulary] | None = None) -> None:
         self._name, self._needed = name, needed
-        self._feed = Feed(name, replace(needed, inputs=tuple(map(_of_one_row, needed.inputs))), {}, {})
+        limits = {axis: limit for axis, limit in needed.limits.items() if axis != BATCH}  # it is fed a row at a time
+        self._feed = Feed(name, replace(needed, inputs=tuple(map(_of_one_row, needed.inputs)), limits=limits), {}, {})
         self._fill = fillers(needed, vocabularies or {})
         self._uneven = {*(vocabularies or {}), *(t.name for t in needed.inputs if t.earlier)}
         self._measured = any(t.of is not None for t in needed.inputs)

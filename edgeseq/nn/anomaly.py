@@ -1,4 +1,4 @@
-"""The anomaly score of a stream: of the window that ends with each step, with a decision, all in the graph."""
+"""The anomaly score of a stream: of the window that ends with each step or hop, with a decision, all in the graph."""
 
 import torch
 from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, StatePair
@@ -18,6 +18,9 @@ class WindowScore(Score):
     (batch, 1), how many steps there have been, at most the window's; where an alarm has to hold, `recent` int64
     (batch, n − 1), whether the windows before were above the threshold.
     Outputs: `score` float32 (batch, time), 0 until a window is full; `alarm` int64 (batch, time); the next states.
+
+    With a hop of h > 1 a step is h samples: `x` (batch, time, h, features), and the window is scored that ends with
+    them. `past` has the window − h samples before, and is no state where there are none; `seen` counts samples.
     """
 
     def forward(  # type: ignore[override]
@@ -29,19 +32,22 @@ class WindowScore(Score):
         threshold: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """See above; a state that is not given starts from zeros."""
-        size, (needed, of) = self.config.window, self.config.hold
+        size, hop, (needed, of) = self.config.window, self.config.hop, self.config.hold
+        samples = x if hop == 1 else x.flatten(1, 2)
         if past is None:
-            past = x.new_zeros(x.shape[0], size - 1, x.shape[2])
+            past = x.new_zeros(x.shape[0], size - hop, x.shape[-1])
         if seen is None:
-            seen = torch.zeros_like(x[:, :1, 0], dtype=torch.int64)
+            seen = torch.zeros_like(samples[:, :1, 0], dtype=torch.int64)
         step = torch.arange(x.shape[1], device=x.device)
-        extended = torch.cat([past, x], 1)
-        count = (seen + step + 1).clamp(max=size)
-        score = torch.where(count == size, self._each(extended, step), 0.0)
+        start = step if hop == 1 else step * hop
+        extended = samples if hop == size else torch.cat([past, samples], 1)
+        count = (seen + start + hop).clamp(max=size)
+        score = torch.where(count == size, self._each(extended, start), 0.0)
         above = score - (self.network.threshold if threshold is None else threshold)
         alarm = ((above > 0) & (count == size)).long()
         margin = torch.where(count == size, above.abs(), CLEAR)
-        after = {"past_next": extended[:, -(size - 1) :], "seen_next": count[:, -1:]}
+        after = {"past_next": extended[:, -(size - hop) :]} if hop < size else {}
+        after["seen_next"] = count[:, -1:]
         if of > 1:
             recent = torch.zeros_like(seen).expand(-1, of - 1) if recent is None else recent
             known = torch.cat([recent, alarm], 1)
@@ -51,14 +57,13 @@ class WindowScore(Score):
 
     def signature(self) -> Signature:
         """What goes in and out."""
-        features, size, of = self.config.shape[-1], self.config.window, self.config.hold[1]
-        states = [
-            StatePair("past", "past_next", (BATCH, size - 1, features)),
-            StatePair("seen", "seen_next", (BATCH, 1), dtype="int64"),
-        ]
+        features, size, hop, of = self.config.shape[-1], self.config.window, self.config.hop, self.config.hold[1]
+        states = [StatePair("past", "past_next", (BATCH, size - hop, features))] if hop < size else []
+        states.append(StatePair("seen", "seen_next", (BATCH, 1), dtype="int64"))
         if of > 1:
             states.append(StatePair("recent", "recent_next", (BATCH, of - 1), dtype="int64"))
-        x = TensorSpec("x", "float32", (BATCH, TIME, features), draw=self.network.drawn("x"))
+        axes = (BATCH, TIME, features) if hop == 1 else (BATCH, TIME, hop, features)
+        x = TensorSpec("x", "float32", axes, draw=self.network.drawn("x"))
         return Signature(
             inputs=(self.realistic(x),),
             outputs=(
@@ -67,12 +72,12 @@ class WindowScore(Score):
             ),
             states=tuple(states),
             limits={TIME: Limit(1, None), BATCH: Limit(1, None)},
-            typical={BATCH: self.network.hints.typical.get(BATCH, 1), TIME: size},
+            typical={BATCH: self.network.hints.typical.get(BATCH, 1), TIME: -(-size // hop)},
             streamable=True,
         )
 
-    def _each(self, extended: Tensor, step: Tensor) -> Tensor:
-        """The scores (batch, time) of the windows that end with each step. extended: with the steps before."""
-        places = step[:, None] + torch.arange(self.config.window, device=step.device)
+    def _each(self, extended: Tensor, start: Tensor) -> Tensor:
+        """The scores (batch, windows) of the windows from each start on, int64 (windows,), of all samples."""
+        places = start[:, None] + torch.arange(self.config.window, device=start.device)
         found = extended[:, places]
         return self.network.scores(found.flatten(0, 1)).reshape(found.shape[:2])

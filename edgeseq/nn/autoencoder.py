@@ -18,7 +18,7 @@ from edgeseq.nn.corruption import corrupted
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.head import fitted_head
 from edgeseq.nn.network import Network
-from edgeseq.nn.parts import EXAMPLES, Part, masked, part_of
+from edgeseq.nn.parts import EXAMPLES, Part, in_hops, masked, part_of
 from edgeseq.nn.windows import windows
 from edgeseq.threshold import threshold_of
 
@@ -53,7 +53,7 @@ class Autoencoder(Network):
     """
 
     timeless: ClassVar[bool | None] = None
-    export_settings: ClassVar[tuple[str, ...]] = ("part", "hold")
+    export_settings: ClassVar[tuple[str, ...]] = ("part", "hold", "hop")
 
     threshold: Tensor
     updates: Tensor
@@ -107,7 +107,7 @@ class Autoencoder(Network):
         return self.used.signature()
 
     def settings(self) -> Mapping[str, Any]:
-        """Which part it is, and of the score of windows for how many an alarm has to hold."""
+        """Which part it is, and of the score of windows for how many an alarm holds, and how far they are apart."""
         return {name: getattr(self.config, name) for name in self.export_settings}
 
     def values(self) -> Mapping[str, float | int]:
@@ -121,8 +121,10 @@ class Autoencoder(Network):
         return data if self.ragged or data.lengths is None else data.timeless()
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """The batch by the signature's input names; a decoder takes the codes of x."""
+        """The batch by the signature's input names; a decoder takes the codes of x, the score of windows x in hops."""
         given = super().inputs(batch)
+        if self.config.part == "score" and self.config.hop > 1:
+            given["x"] = in_hops(batch["x"], self.config.hop)
         if self.config.part == "decoder":
             given = {next(iter(given)): self.encode(batch["x"], self._lengths(batch)).mean}
         return given

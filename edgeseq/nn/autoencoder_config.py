@@ -34,6 +34,7 @@ class CodeConfig:
     threshold_quantile: of the scores of examples held out from training; above it lies an anomaly.
     threshold_deviations: in its place, so many deviations above their mean.
     hold: [k, n]: an alarm is given where at least k of the last n windows are above the threshold.
+    hop: a file with the score of windows scores every so many steps; with 1 the window that ends with each.
     head_labels: labelled examples of the training part that a classifier on the codes is fitted to; 0: there is none.
     part: what of it an export writes, one of PARTS.
     """
@@ -55,6 +56,7 @@ class CodeConfig:
     threshold_quantile: float = 0.999
     threshold_deviations: float | None = None
     hold: list[int] = field(default_factory=lambda: [1, 1])
+    hop: int = 1
     head_labels: int = 0
     part: Literal["full", "encoder", "decoder", "score"] = "full"
     task: Literal["rebuild"] = "rebuild"
@@ -65,7 +67,7 @@ class CodeConfig:
         check_choice("output", self.output, ("linear", "sigmoid"))
         check_choice("score", self.score, ("error", "last", "bound"))
         check_choice("part", self.part, PARTS)
-        check_positive(self, "code_size")
+        check_positive(self, "code_size", "hop")
         check_sizes("input_shape", self.input_shape)
         self._check_ranges()
         self._check_pairs()
@@ -97,6 +99,12 @@ class CodeConfig:
             raise UsageError("the score 'last' is of the last step of a window; set window, or another score")
         if self.hold[1] > 1 and self.window is None:
             raise UsageError(f"hold is {self.hold}, but without a window there are no windows to hold for")
+        if self.hop > 1 and self.window is None:
+            raise UsageError(f"hop is {self.hop}, but without a window there are no windows to be so far apart")
+        if self.window is not None and self.hop > self.window:
+            raise UsageError(
+                f"hop is {self.hop}, but it is at most the window's {self.window} steps, or some would not be looked at"
+            )
         if self.warm_up and not self.variational:
             raise UsageError("warm_up is of the weight beta of a variational autoencoder; set variational, or leave it")
 

@@ -32,7 +32,7 @@ class StackStep(nn.Module):
         self.cells = nn.ModuleList()
         for index, layer in enumerate(layers):
             w_ih, w_hh, b_ih, b_hh = (weight.detach() for weight in layer.direction_weights(0))
-            self.register_buffer(f"w_ih{index}", w_ih.T)
+            self.register_buffer(f"w_ih{index}", w_ih.T)  # as a layer over all steps is traced, so that both are one
             self.register_buffer(f"b_ih{index}", b_ih)
             self.cells.append(CellStep(layer.cell, w_hh, b_hh))
         self._quantities = 2 if layers[0].cell == "lstm" else 1

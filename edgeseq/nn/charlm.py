@@ -138,7 +138,7 @@ class CharLM(Network):
                 TensorSpec("noise", "float32", (BATCH, LENGTH), draw={"uniform": [0.0, 1.0]}),
             ),
             outputs=(
-                TensorSpec("generated", "int64", (BATCH, LENGTH), "sequence"),
+                TensorSpec("generated", "int64", (BATCH, LENGTH), "sequence", range=(0, symbols)),
                 TensorSpec("logits", "float32", (BATCH, TIME, symbols), "step", decision="argmax"),
             ),
             states=self._state_pairs(),

@@ -33,7 +33,8 @@ class ConvAeConfig(CodeConfig):
         otherwise images.
     channels: of the encoder's convolutions; each halves the size of every axis, rounded up. decoder_channels: of the
         decoder's transposed convolutions from the code on; None for the encoder's in reverse.
-    kernel_size: of all, odd. activation: behind each but the last. tied: whether the decoder has the encoder's weights.
+    kernel_size: of all, odd. activation: behind each but the last. tied: whether the transposed convolutions have the
+        weights of the convolutions; the layers to and from the code have their own.
     """
 
     dimensions: int | None = None

@@ -191,5 +191,11 @@ def masked(values: Tensor, lengths: Tensor | None) -> Tensor:
     return torch.where(valid[..., None], values, 0.0)
 
 
+def in_hops(x: Tensor, hop: int) -> Tensor:
+    """Series (batch, time, features) as (batch, hops, hop, features); what is left over at the end is left out."""
+    count = x.shape[1] // hop
+    return x[:, : count * hop].reshape(x.shape[0], count, hop, x.shape[2])
+
+
 def _named(code: Any) -> dict[str, Tensor]:
     return {"code": code.mean, **({} if code.log_variance is None else {"log_variance": code.log_variance})}

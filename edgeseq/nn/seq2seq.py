@@ -141,8 +141,8 @@ class Seq2Seq(Reader):
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Beside the known target: cross entropy of a symbol, or the mean squared error of standardised values.
 
-        With a learned stop, the binary cross entropy of whether a step is the last is added. Values of a fixed length
-        are not taught where they are only looked at: what the network gives by itself tells what it has learnt.
+        With a learned stop, the binary cross entropy of whether a step is the last is added. In evaluation a forecast
+        of a fixed length is judged by what the network gives by itself, without the target as input.
         """
         if not (self.says or self.training or self.config.learns_stop):
             truth, valid = (each[:, : self.config.max_length] for each in self._values(batch))
@@ -163,21 +163,15 @@ class Seq2Seq(Reader):
             loss = loss + F.binary_cross_entropy_with_logits(given[..., -1][valid], last[valid].to(given.dtype))
         return loss
 
-    def scored(self, outputs: Outputs, batch: Batch) -> int:
-        """As Network; of values that end by themselves those before the end."""
-        return super().scored(outputs, self._answered(outputs, batch))
-
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Of symbols `sequence_accuracy`, `edits` and `symbols`, see `edit_figures`.
 
-        Of values as in Network, over the steps of the targets; with a learned stop over those that the answer has too,
-        and `length_mae`, by how many steps the answer is too long or too short.
+        Of values as in Network, over the steps of the targets. With a learned stop only those that the answer has too
+        are compared: then, a step of the targets, the sums of the errors, how many are `answered`, by how many steps
+        the answers are too long or too short, `length_edits`, and the `rows`.
         """
         if not self.says:
-            figures = super().metrics(outputs, self._answered(outputs, batch))
-            if self.config.learns_stop:
-                figures["length_mae"] = (outputs["answer_length"] - batch["y_lengths"]).abs().float().mean()
-            return figures
+            return self._compared(outputs, batch) if self.config.learns_stop else super().metrics(outputs, batch)
         best = outputs["generated"] if self.config.decode != "beam" else outputs["generated"][:, 0]
         return edit_figures([_classes(said) for said in best.tolist()], _answers(batch))
 
@@ -193,11 +187,14 @@ class Seq2Seq(Reader):
             values = torch.where(made[..., None], values, 0.0)
         return {"values": values}
 
-    def _answered(self, outputs: Outputs, batch: Batch) -> Batch:
-        """The batch, with targets that end where the answers do, if those end earlier."""
-        if not self.config.learns_stop:
-            return batch
-        return {**batch, "y_lengths": torch.minimum(batch["y_lengths"], outputs["answer_length"])}
+    def _compared(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """The figures of answers that end by themselves, see `metrics`."""
+        steps, lengths = self.scored(outputs, batch), outputs["answer_length"]
+        both = {**batch, "y_lengths": torch.minimum(batch["y_lengths"], lengths)}
+        share = torch.tensor(self.scored(outputs, both) / steps)
+        figures = {name: value * share for name, value in super().metrics(outputs, both).items()}
+        edits = (lengths - batch["y_lengths"]).abs().sum() / steps
+        return {**figures, "answered": share, "length_edits": edits, "rows": torch.tensor(len(lengths) / steps)}
 
     def _encoded(self, x: Tensor | None, tokens: Tensor | None, lengths: Tensor | None) -> tuple[States, States]:
         """The decoder's first states, (batch, hidden_size) each; and what all its steps read: keys, memory and bias."""
@@ -264,9 +261,10 @@ class Seq2Seq(Reader):
             values = TensorSpec("values", "float32", (BATCH, config.max_length, config.output_size), "sequence")
             ends = TensorSpec("answer_length", "int64", (BATCH,), "sequence")
             return (values, ends) if config.learns_stop else (values,)
+        symbols = config.output_size + len(SPECIAL)
         row: tuple[Axis, ...] = (BATCH, config.n_best) if config.decode == "beam" else (BATCH,)
         return (
-            TensorSpec("generated", "int64", (*row, config.max_length), "sequence"),
+            TensorSpec("generated", "int64", (*row, config.max_length), "sequence", range=(0, symbols)),
             TensorSpec("scores", "float32", row, "sequence"),
         )
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from edgeseq.data import Dataset
 from edgeseq.data.dataset import Array
-from edgeseq.nn import Autoencoder, Batch, Network, Outputs, with_settings
+from edgeseq.nn import Autoencoder, Batch, Network, Outputs
 from edgeseq.training.alarms import alarm_figures
 from edgeseq.training.batches import Batches
+from edgeseq.training.stepwise import reach_of, stepwise_alarms
 
 _BATCH = 256
 
@@ -22,7 +23,7 @@ def evaluate(network: Network, data: Dataset) -> dict[str, float]:
 
     Of a mean squared error `mse` its root is shown, `rmse`, and `nrmse`, relative to the deviation of the targets; of
     `naive_mae` also `relative_mae`; of `valid_steps` also `valid_time`, in Lyapunov times, where the data knows those;
-    of `edits` and `symbols` the `error_rate`, edits a symbol of the answers; of `noisy_error` and `clean_error` the
+    of answers that end by themselves `length_mae`, in steps; of `edits` and `symbols` the `error_rate`, edits a symbol of the answers; of `noisy_error` and `clean_error` the
     `psnr` of what is rebuilt of corrupted values from 0 to 1, in decibels, and the `psnr_gain` on these.
 
     Of an autoencoder of windows also the figures of its alarms, where the data has anomalies (edgeseq.training.alarms).
@@ -74,6 +75,10 @@ def _answers(network: Network, data: Dataset) -> Iterator[tuple[Outputs, Batch]]
 def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dict[str, float]:
     """The figures, and those that follow from means over all of the data."""
     figures = dict(means)
+    if "answered" in figures:
+        answered = figures.pop("answered")
+        figures |= {name: figures[name] / answered for name in ("mae", "mse", "naive_mae") if name in figures}
+        figures["length_mae"] = figures.pop("length_edits") / figures.pop("rows")
     if "naive_mae" in figures:
         figures["relative_mae"] = figures["mae"] / figures["naive_mae"]
     if "mse" in figures:
@@ -94,12 +99,9 @@ def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dic
 def _alarms(network: Network, data: Dataset) -> dict[str, float]:
     if not isinstance(network, Autoencoder) or network.config.window is None or not (data.stepwise and data.y.any()):
         return {}
-    with torch.no_grad():
-        found = with_settings(network, {"part": "score"})(torch.from_numpy(data.x))
-    scores, alarms = (found[name].numpy() for name in ("score", "alarm"))
-    reach = network.config.window + network.config.hold[1] - 1
+    scores, alarms = stepwise_alarms(network, data.x)
     labels = tuple(data.labels or ())
-    return alarm_figures(scores, alarms, data.y, labels, reach, data.lengths, data.steps_a_week)
+    return alarm_figures(scores, alarms, data.y, labels, reach_of(network), data.lengths, data.steps_a_week)
 
 
 def _deviation(network: Network, data: Dataset) -> float:

@@ -34,7 +34,7 @@ def parts_for(table: ModelTable, parts: Parts) -> Parts:
         raise UsageError("the data holds one class only, but at least two are needed")
     for part in (parts.train, parts.validation, parts.test):
         network.sizes(part)  # refuses what the family cannot learn from, in whichever part it lies
-        _check_targets(parts.train, part)
+        _check_targets(parts.train, part, table.settings.get("stop"))
     return parts
 
 
@@ -82,10 +82,18 @@ def _rounded(values: Array) -> list[float] | float:
     return rounded if np.ndim(values) else rounded[0]
 
 
-def _check_targets(train: Dataset, part: Dataset) -> None:
-    """Raise UsageError where a part has longer sequences of values to answer than those that are trained on."""
+def _check_targets(train: Dataset, part: Dataset, stop: object) -> None:
+    """Raise UsageError where a part has longer sequences of values to answer than those that are trained on.
+
+    stop: the setting of that name; where it is to be learnt, targets have to end in several places.
+    """
     if train.task != "forecast" or train.y_lengths is None or part.y_lengths is None:
         return
+    if train.y_lengths.min() == train.y_lengths.max() and stop == "learned":
+        raise UsageError(
+            f"all targets of the training part have {train.y_lengths.max()} steps, so there is no stop to learn; leave "
+            "'stop' out"
+        )
     if part.y_lengths.max() > train.y_lengths.max():
         raise UsageError(
             f"a target of the validation or test part has {part.y_lengths.max()} steps, but the longest of the "

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from edgeseq import pictures
 from edgeseq.data import Dataset, Parts
-from edgeseq.nn import Autoencoder, Network, with_settings
+from edgeseq.nn import Autoencoder, Network
 from edgeseq.nn.corruption import corrupted
+from edgeseq.training.stepwise import stepwise_alarms
 
 SHOWN, SAMPLES = 12, 64
 
@@ -60,9 +61,10 @@ def _rebuilt(network: Autoencoder, rows: Dataset) -> Picture:
 def _alarms(network: Autoencoder, test: Dataset) -> Picture:
     """Of the first series."""
     end = test.x.shape[1] if test.lengths is None else int(test.lengths[0])
-    found = with_settings(network, {"part": "score"})(torch.from_numpy(test.x[:1, :end]))
-    score, alarm = (found[name][0].numpy() for name in ("score", "alarm"))
-    drawn = pictures.alarms(test.x[0, :end], score, alarm, test.y[0, :end], float(network.threshold), test.labels)
+    scores, alarms = stepwise_alarms(network, test.x[:1, :end])
+    drawn = pictures.alarms(
+        test.x[0, :end], scores[0], alarms[0], test.y[0, :end], float(network.threshold), test.labels
+    )
     return Picture(drawn, "The first series of the test part, its score, and where alarms are raised.")
 
 

@@ -173,22 +173,22 @@ def _chunks(model: Model, inputs: Mapping[str, Array], chunk: int) -> dict[str, 
 def _motionless(plan: Sequence[Case], signature: Signature, reference: Reference) -> Iterator[str]:
     """Outputs that stay where they are whatever comes in.
 
-    Ragged rows are left aside, as padding that ends elsewhere moves by that alone; but for an output of one number a
-    row, which has none, and may hang on nothing but the lengths.
+    Ragged rows are left aside, as padding that ends elsewhere moves by that alone; but a whole number a row, such as how
+    long an answer is, has no padding, and may depend on nothing but the lengths.
     """
     several = [case for case in plan if case.chunk is None and case.batch > 1]
-    numbers = [tensor for tensor in signature.outputs if tensor.axes == (BATCH,)]
-    for ragged, tensors in ((False, [t for t in signature.outputs if t not in numbers]), (True, numbers)):
+    counts = [t for t in signature.outputs if t.axes == (BATCH,) and np.issubdtype(np.dtype(t.dtype), np.integer)]
+    for ragged, tensors in ((False, [t for t in signature.outputs if t not in counts]), (True, counts)):
         chosen = [case for case in several if ragged or not case.ragged] if tensors else []
         answers = [[reference(case.inputs(signature, seed)) for seed in (1001, 2002)] for case in chosen]
         for tensor in tensors:
             moves = [(_distance(one[tensor.name], two[tensor.name]), one[tensor.name].bound) for one, two in answers]
             moved, allowed = max(moves, key=lambda move: move[0] - MOVES * move[1])
             if moved < MOVES * allowed or moved == 0:
+                needed = f"at least {MOVES * allowed:.2g}" if allowed else "more"
                 yield (
-                    f"output '{tensor.name}' moved by {moved:.2g} between two inputs, but comparing it needs at least "
-                    f"{MOVES * allowed:.2g}. Are the inputs drawn at the data's scale (`draw` in the contract)? Is the "
-                    "network trained?"
+                    f"output '{tensor.name}' moved by {moved:.2g} between two inputs, but comparing it needs {needed}: "
+                    "draw the inputs at the data's scale (`draw` in the contract), or train the network longer"
                 )
 
 

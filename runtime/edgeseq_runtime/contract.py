@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeseq_runtime.errors import ContractError
-from edgeseq_runtime.signature import Signature, signature_from_json, signature_to_json
+from edgeseq_runtime.signature import BATCH, TIME, Signature, signature_from_json, signature_to_json
 
 CONTRACT_VERSION = 1
 CONTRACT_KEY = "edgeseq.contract"
@@ -47,6 +47,15 @@ class Contract:
         """How long an unrolled file's time axis is; None where it is free."""
         steps: int | None = self.recurrence.get("steps")
         return steps
+
+    @property
+    def hop(self) -> int:
+        """How many samples a step of the file has, x (batch, time, hop, features); 1: it is one, x without that axis.
+
+        Of an anomaly score that looks at every so many samples alone.
+        """
+        hop: int = self.settings.get("hop", 1) if self.settings.get("part") == "score" else 1
+        return hop
 
     def to_json(self) -> str:
         """The contract as one line of JSON."""
@@ -96,7 +105,7 @@ class Contract:
             raise ContractError(f"the contract contradicts itself: {error}. Export the model again") from error
         try:
             labels = value.get("labels")
-            return Contract(
+            contract = Contract(
                 signature=signature,
                 family=str(value["family"]),
                 task=str(value["task"]),
@@ -111,10 +120,24 @@ class Contract:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ContractError(f"the contract is malformed: {type(error).__name__}: {error}") from error
+        _check_hop(contract)
+        return contract
+
+
+def _check_hop(contract: Contract) -> None:
+    """Raise ContractError where the hop is no number of samples, or not what the only input takes."""
+    hop, inputs = contract.hop, contract.signature.inputs
+    if type(hop) is not int or hop < 1:
+        raise ContractError(f"the contract's hop is {hop!r}, but a number of samples from 1 is expected")
+    if hop > 1 and (len(inputs) != 1 or len(inputs[0].axes) != 4 or inputs[0].axes[:3] != (BATCH, TIME, hop)):
+        raise ContractError(
+            f"the contract contradicts itself: the hop is {hop}, but there is not one input alone, of the axes batch, "
+            f"time, {hop}, features. Export the model again"
+        )
 
 
 def check_vocabulary(signature: Signature, vocabulary: Any) -> None:
-    """Raise ContractError where a vocabulary is of no input or output, or has not a symbol for every id of its input.
+    """Raise ContractError where a vocabulary is of no input or output, or has other ids than the range of that.
 
     vocabulary: as a contract holds it. What else may be wrong with it is told where text is read (text.py).
     """

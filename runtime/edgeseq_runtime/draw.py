@@ -66,14 +66,15 @@ def _like_examples(
 ) -> Array:
     """Rows that are an example each, repeated or cut to length from some step on, with more or less noise or none.
 
-    examples: each flat. shape: (batch, …); what follows the first two axes is one step of a sequence.
+    examples: each flat. shape: (batch, …); the last axis is one step of a sequence, whatever it is grouped into.
     """
-    rows, width = np.asarray(examples, np.float64), int(np.prod(shape[2:], dtype=int))
+    rows, width = np.asarray(examples, np.float64), shape[-1] if len(shape) > 2 else 1
+    length = int(np.prod(shape[1:], dtype=int)) // width
     found = rows[rng.integers(len(rows), size=shape[0])]
     steps = found.reshape(shape[0], -1, width)
-    if steps.shape[1] != shape[1]:
+    if steps.shape[1] != length:
         start = rng.integers(steps.shape[1])
-        steps = steps[:, (start + np.arange(shape[1])) % steps.shape[1]]
+        steps = steps[:, (start + np.arange(length)) % steps.shape[1]]
     level = rng.choice([0.0, 1.0], shape[0]) * rng.random(shape[0])
     noise = deviation * rng.standard_normal(shape)
     return steps.reshape(shape) + level.reshape(-1, *(1,) * (len(shape) - 1)) * noise

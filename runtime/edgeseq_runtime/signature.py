@@ -31,7 +31,7 @@ class Tensor:
         {"uniform": [low, high]} or {"integers": [low, high]} (high excluded), or {"examples": [[...], ...],
         "deviation": d}, a few real ones, flat, with noise of up to that deviation or without.
     decision: "argmax" where the largest entry of the last axis is what a user reads.
-    range: of an integer input: the smallest value it may have, and the smallest it may no longer have.
+    range: of an integer input or output: the smallest value it may have, and the smallest it may no longer have.
     earlier: of an integer input (batch, time, children): each entry of step t is the index of an earlier step, or -1
         for none.
     """

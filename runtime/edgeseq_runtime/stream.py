@@ -24,10 +24,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class State:
-    """A stream's states at one moment, copies by input name; `model` is the hash of the file they belong to."""
+    """A stream's states at one moment, copies by input name; `model` is the hash of the file they belong to.
+
+    samples: those of an unfinished hop, (batch, so many, features); None where there are none.
+    """
 
     model: str | None
     arrays: Mapping[str, Array]
+    samples: Array | None = None
 
 
 class _Direction:
@@ -74,6 +78,8 @@ class Stream:
     """`batch` sequences stepped together. One owner: do not share a stream between threads.
 
     Made by `Model.stream`. A step reads one buffer of states and writes another; the two change places.
+
+    hop: how many samples make a step, (hop, features); `push` takes them one by one. Of most models a sample is a step.
     """
 
     def __init__(
@@ -95,6 +101,8 @@ class Stream:
         self._output_names = signature.output_names
         self.batch = batch
         self._allow_nonfinite = allow_nonfinite
+        self.hop = model.contract.hop if model.contract else 1
+        self._pushed = 0
         steps = model.contract.steps if model.contract else None
         sizes = {BATCH: batch, TIME: steps or 1}  # an unrolled file takes its first step, and holds the rest
         buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is None}
@@ -123,7 +131,10 @@ class Stream:
 
         Raises:
             InputError: the frame does not fit or is not finite, or `out` does not fit. The states are as before.
+            StreamError: a hop is unfinished, see `push`.
         """
+        if self._pushed:
+            self._refuse_unfinished()
         direction = self._direction
         buffer = self._buffer
         if (
@@ -144,17 +155,35 @@ class Stream:
             outputs = direction.single if self._place(frame) else direction.outputs
         if out is not None:
             _check_out(out, outputs)
-        try:
-            direction.run()
-        except RUN_ERRORS as error:
-            raise InputError(f"onnxruntime refused the frame: {error}") from error
-        self._direction = direction.other
+        self._advance(direction)
         if out is None:
             return {name: array.copy() for name, array in outputs}
         for name, array in outputs:
             if name in out:
                 out[name][...] = array
         return out
+
+    def push(self, sample: Inputs) -> dict[str, Array] | None:
+        """Take one sample of a model that answers once in a hop; of another it is `step`.
+
+        Args:
+            sample: (features,) where batch is 1, or (batch, features).
+
+        Returns: as `step` where the sample is the last of a hop, otherwise None.
+
+        Raises:
+            InputError: the sample does not fit or is not finite. The states and the samples before are as they were.
+        """
+        if self.hop == 1:
+            return self.step(sample)
+        single = self._place_sample(sample)
+        if self._pushed + 1 < self.hop:
+            self._pushed += 1
+            return None
+        direction = self._direction
+        self._advance(direction)
+        self._pushed = 0
+        return {name: array.copy() for name, array in (direction.single if single else direction.outputs)}
 
     def run(self, chunk: Inputs) -> dict[str, Array]:
         """Take any number of steps at once.
@@ -168,7 +197,10 @@ class Stream:
 
         Raises:
             InputError: the chunk does not fit or is not finite. The states are as before.
+            StreamError: a hop is unfinished, see `push`.
         """
+        if self._pushed:
+            self._refuse_unfinished()
         named = chunk if isinstance(chunk, Mapping) else {self._name: chunk}
         given = {name: as_array(name, value) for name, value in named.items()}
         clash = [s.input for s in self._signature.states if s.input in given]
@@ -189,8 +221,10 @@ class Stream:
 
     @property
     def state(self) -> State:
-        """A copy of the states as they are now."""
-        return State(self._model.sha256, {name: array.copy() for name, array in self._direction.states.items()})
+        """A copy of the states as they are now, and of the samples of an unfinished hop."""
+        samples = self._frames[self._name][:, : self._pushed].copy() if self._pushed else None
+        states = {name: array.copy() for name, array in self._direction.states.items()}
+        return State(self._model.sha256, states, samples)
 
     def restore(self, state: State) -> None:
         """Go on from a state taken earlier, of this stream or another of the same file and batch.
@@ -206,19 +240,76 @@ class Stream:
             if not isinstance(given, np.ndarray) or given.shape != array.shape or given.dtype != array.dtype:
                 what = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else repr(given)
                 raise StreamError(f"state '{name}' is {what}, but this stream's is {array.dtype} {array.shape}")
+        samples = state.samples
+        if samples is not None:
+            self._check_samples(samples)
         for name, array in current.items():
             array[...] = state.arrays[name]
+        self._pushed = 0 if samples is None else samples.shape[1]
+        if samples is not None:
+            self._frames[self._name][:, : self._pushed] = samples
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Back to the initial states: every row, or the given ones. Raises StreamError for a row that is not there."""
+        """Back to the initial states: every row, or the given ones; with every row the samples of an unfinished hop go.
+
+        Raises:
+            StreamError: a row that is not there, or not every row while a hop is unfinished: all rows share its start.
+        """
         chosen = [index(row) for row in (range(self.batch) if rows is None else rows)]
         for row in chosen:
             if not 0 <= row < self.batch:
                 raise StreamError(f"row {row} was to be reset, but the stream has rows 0 to {self.batch - 1}")
+        if self._pushed and chosen and len(set(chosen)) < self.batch:
+            self._refuse_unfinished()
+        if len(set(chosen)) == self.batch:
+            self._pushed = 0
         initial = self._feed.initial_states(self.batch)
         for state in self._signature.states:
             where = (slice(None),) * state.batch_axis + (chosen,)
             self._direction.states[state.input][where] = initial[state.input][where]
+
+    def _advance(self, direction: _Direction) -> None:
+        """Run on what the buffers hold; the states change places. Raises InputError."""
+        try:
+            direction.run()
+        except RUN_ERRORS as error:
+            raise InputError(f"onnxruntime refused the frame: {error}") from error
+        self._direction = direction.other
+
+    def _place_sample(self, sample: Inputs) -> bool:
+        """Check a sample and copy it behind those before it; True where it came without a batch axis."""
+        if isinstance(sample, Mapping):
+            if set(sample) != {self._name}:
+                raise InputError(f"a sample of {self._model.name} has {self._name}, but {', '.join(sample)} was given")
+            sample = sample[self._name]
+        target = self._frames[self._name][:, self._pushed]
+        array = cast(self._name, sample, target.dtype)
+        single = self.batch == 1 and array.shape == target.shape[1:]
+        if not single and array.shape != target.shape:
+            raise InputError(
+                f"a sample of '{self._name}' has shape {array.shape}, but this stream takes {target.shape}"
+                + (f" or {target.shape[1:]}" if self.batch == 1 else "")
+                + f", one of the {self.hop} of a hop; step takes all of them at once"
+            )
+        if not self._allow_nonfinite:
+            _refuse_nonfinite(self._name, array)
+        target[...] = array
+        return single
+
+    def _refuse_unfinished(self) -> None:
+        raise StreamError(
+            f"{self._pushed} of the {self.hop} samples of a hop have been pushed; push the others, or reset every row"
+        )
+
+    def _check_samples(self, samples: Array) -> None:
+        """Raise StreamError where these cannot be the samples of an unfinished hop."""
+        frame = self._frames[self._name]
+        fits = samples.ndim == 3 and frame.ndim == 3 and samples.dtype == frame.dtype
+        if not (fits and samples.shape[::2] == frame.shape[::2] and samples.shape[1] < self.hop):
+            raise StreamError(
+                f"the samples of the state are {samples.dtype} {samples.shape}, but this stream takes {frame.dtype} "
+                f"({self.batch}, fewer than {self.hop}, {frame.shape[-1]})"
+            )
 
     def _place(self, frame: Inputs) -> bool:
         """Check a frame of any kind and copy it into the bound buffers; True where it came without a batch axis."""

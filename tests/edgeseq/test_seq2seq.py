@@ -131,11 +131,32 @@ def test_what_is_scored_ends_where_the_answer_does():
     data = echoes(4)
     network = network_for(ModelTable("seq2seq", {"hidden_size": 8, "stop": "learned"}), data, 0).eval()
     batch = next(iter(Batches(data, 4)))
-    outputs = {"values": batch["y"] + 1, "answer_length": torch.ones(4, dtype=torch.int64)}
-    assert network.scored(outputs, batch) == 4
+    values = batch["y"] + torch.tensor([1.0, 100.0, 100.0, 100.0])[: batch["y"].shape[1], None]
+    outputs = {"values": values, "answer_length": torch.ones(4, dtype=torch.int64)}
+    assert network.scored(outputs, batch) == data.y_lengths.sum()
     figures = network.metrics(outputs, batch)
-    assert float(figures["mae"]) == pytest.approx(1)
-    assert float(figures["length_mae"]) == pytest.approx((data.y_lengths - 1).mean())
+    assert float(figures["mae"] / figures["answered"]) == pytest.approx(1)
+    assert float(figures["length_edits"] / figures["rows"]) == pytest.approx((data.y_lengths - 1).mean())
+
+
+def test_figures_of_a_learned_stop_over_several_batches():
+    """512 rows are two batches, of short targets and of long ones; every answer has all of 4 steps."""
+    data = echoes(4000)
+    short, long = (np.flatnonzero(data.y_lengths == length)[:256] for length in (1, 4))
+    both = data.rows(np.concatenate([short, long]))
+    network = network_for(ModelTable("seq2seq", {"hidden_size": 8, "stop": "learned"}), both, 0).eval()
+    network.output.head.bias.data[-1] = -50
+    figures = evaluate(network, both)
+    assert figures["length_mae"] == pytest.approx(1.5)
+    values = network(x=torch.from_numpy(both.x), lengths=torch.from_numpy(both.lengths))["values"].detach().numpy()
+    assert figures["mae"] == pytest.approx(np.abs(values - both.y)[both.answered].mean(), rel=1e-5)
+
+
+def test_no_stop_to_learn():
+    data = echoes(40)
+    part = data.rows(np.flatnonzero(data.y_lengths == 3))
+    with pytest.raises(UsageError, match="no stop to learn"):
+        parts_for(ModelTable("seq2seq", {"stop": "learned"}), Parts(part, part, part, About("echo", "")))
 
 
 def test_targets_longer_than_those_of_the_training_part():

@@ -115,7 +115,7 @@ def cases():
 def data(shape, ragged=False):
     """Noisy waves from 0 to 1, of two frequencies."""
     rng, size = np.random.default_rng(1), SIZES[shape]
-    kinds = np.arange(size[0]) % 2
+    kinds = np.arange(size[0]) * 2 // size[0]
     each = (-1, *(1 for _ in size[1:]))
     place = np.arange(np.prod(size[1:])).reshape(size[1:])
     phase = rng.uniform(0, 6, size[0]).reshape(each) + (0.3 + 0.4 * kinds.reshape(each)) * place
@@ -321,6 +321,10 @@ def test_a_threshold_set_at_load_changes_the_alarms_alone(name):
     np.testing.assert_array_equal(found["alarm"], expected["alarm"])
     stream = other.stream(2)
     np.testing.assert_array_equal(np.stack([stream.step(f)["alarm"] for f in x.swapaxes(0, 1)], 1), found["alarm"])
+    before = network.config.window - 1  # there is no window yet, whatever the threshold
+    assert (
+        load(content, values={"threshold": -1.0}).run(x)["alarm"][:, : before + 1].tolist() == [[0] * before + [1]] * 2
+    )
 
 
 def test_only_the_score_of_windows_streams():
