@@ -1,5 +1,6 @@
 """Small networks, built and exported once a session."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"input_size": 1, "output_size": 3, "hidden_size": 4, "vocabulary_size": 5, "head": "step"},
     ),
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_table_of_operators() -> None:
+    """torch builds its table of ONNX operators anew for every export, half a second each: here it is built once."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    ONNXRegistry.from_torchlib = classmethod(functools.cache(ONNXRegistry.from_torchlib.__func__))  # type: ignore
 
 
 @pytest.fixture(scope="session")

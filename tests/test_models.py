@@ -71,6 +71,7 @@ def test_tables_show_the_figures(folder, page):
     rows = [line for line in (ROOT / page).read_text().splitlines() if line[:1] == "|" and f"[{folder.name}]" in line]
     (key, *_) = tomllib.loads((folder / "recipe.toml").read_text())["expect"]
     value = json.loads((folder / "metrics.json").read_text())["test"][key.removeprefix("test_")]
-    told = f"{100 * value:.1f} %" if key.endswith("accuracy") else f"{value:.2f}" if abs(value) > 0.1 else f"{value:.6f}"
+    digits = 2 if abs(value) > 0.1 else 6
+    told = f"{100 * value:.1f} %" if key.endswith("accuracy") else f"{value:.{digits}f}"
     assert len(rows) == 1
     assert f"| {told}" in rows[0]

@@ -114,6 +114,16 @@ class Autoencoder(Network):
         """Of an anomaly score the `threshold`, above which there is an alarm."""
         return self.used.values()
 
+    def standardise(self, data: Dataset) -> None:
+        """As Network. Raises UsageError for values that are not from 0 to 1, where a sigmoid is to give them."""
+        low, high = float(data.values.min()), float(data.values.max())
+        if self.config.output == "sigmoid" and not 0 <= low <= high <= 1:
+            raise UsageError(
+                f"the output is a sigmoid, for values from 0 to 1, but x goes from {low:g} to {high:g}; scale it, or "
+                "set output = 'linear'"
+            )
+        super().standardise(data)
+
     def examples(self, data: Dataset) -> Dataset:
         """What is learnt from and scored one by one: windows, sequences, or arrays of one shape."""
         if self.config.window is not None:
@@ -160,7 +170,7 @@ class Autoencoder(Network):
         variational autoencoder half of it, as of a normal distribution with a deviation of 1.
         """
         if self.config.loss == "bce":
-            found = F.binary_cross_entropy_with_logits(raw, x, reduction="none")
+            found = F.softplus(raw) - x * raw  # as log(sigmoid) it would be infinite in a file where torch's is not
         else:
             missed = torch.sigmoid(raw) - x if self.config.output == "sigmoid" else raw - self.standardised(x)
             found = missed.square() * (0.5 if self.config.variational else 1.0)
@@ -236,14 +246,15 @@ class Autoencoder(Network):
     def finish(self, train: Dataset, held_out: Dataset | None) -> None:
         """Set the threshold, by the scores of what is held out if anything is, and fit the head to training codes.
 
-        Some examples are kept in the hints, evenly spread, at which a file is proven.
+        Some examples are kept in the hints, from that of the lowest score to that of the highest: a file is proven at
+        them.
         """
         of = train if held_out is None else held_out
         chosen = threshold_of(
             self._each(of, self.scores), self.config.threshold_quantile, self.config.threshold_deviations
         )
         self.threshold.fill_(chosen)
-        rows = range(0, len(train), max(len(train) // _EXAMPLES, 1))[:_EXAMPLES]
+        rows = np.argsort(self._each(train, self.scores))[np.linspace(0, len(train) - 1, _EXAMPLES).astype(int)]
         kept = [[float(f"{value:.4g}") for value in train.x[row].ravel()] for row in rows]
         self.hints = replace(self.hints, draw={**self.hints.draw, EXAMPLES: kept})
         if self.head is not None:

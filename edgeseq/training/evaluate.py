@@ -23,9 +23,9 @@ def evaluate(network: Network, data: Dataset) -> dict[str, float]:
 
     Of a mean squared error `mse` its root is shown, `rmse`, and `nrmse`, relative to the deviation of the targets; of
     `naive_mae` also `relative_mae`; of `valid_steps` also `valid_time`, in Lyapunov times, where the data knows those;
-    of answers that end by themselves `length_mae`, in steps; of `edits` and `symbols` the `error_rate`, edits a symbol of the answers; of `noisy_error` and `clean_error` the
-    `psnr` of what is rebuilt of corrupted values from 0 to 1, in decibels, and the `psnr_gain` on these.
-
+    of answers that end by themselves `length_mae`, in steps; of `edits` and `symbols` the `error_rate`, edits a symbol
+    of the answers; of `noisy_error` and `clean_error` the `psnr` of what is rebuilt of corrupted values from 0 to 1, in
+    decibels, and the `psnr_gain` on these.
     Of an autoencoder of windows also the figures of its alarms, where the data has anomalies (edgeseq.training.alarms).
 
     Raises:

@@ -36,9 +36,10 @@ def drawn(network: Network, parts: Parts) -> Mapping[str, Picture]:
     examples = network.examples(parts.test)
     rows = examples.rows(_spread(examples, SHOWN))
     with torch.no_grad():
-        found = {"rebuilt.png": _rebuilt(network, rows)} if rows.x.ndim == 3 else {}
         if network.config.window is not None and parts.test.stepwise:
-            found["alarms.png"] = _alarms(network, parts.test)
+            found = {"alarms.png": _alarms(network, parts.test)}
+        else:
+            found = {"rebuilt.png": _rebuilt(network, rows)} if rows.x.ndim == 3 else {}
         if network.config.variational:
             found |= _generated(network, examples)
     return found

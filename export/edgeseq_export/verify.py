@@ -173,23 +173,34 @@ def _chunks(model: Model, inputs: Mapping[str, Array], chunk: int) -> dict[str, 
 def _motionless(plan: Sequence[Case], signature: Signature, reference: Reference) -> Iterator[str]:
     """Outputs that stay where they are whatever comes in.
 
-    Ragged rows are left aside, as padding that ends elsewhere moves by that alone; but a whole number a row, such as how
-    long an answer is, has no padding, and may depend on nothing but the lengths.
+    Ragged rows are left aside, as padding that ends elsewhere moves by that alone; but a whole number a row, such as
+    how long an answer is, has no padding, and may depend on nothing but the lengths.
     """
-    several = [case for case in plan if case.chunk is None and case.batch > 1]
-    counts = [t for t in signature.outputs if t.axes == (BATCH,) and np.issubdtype(np.dtype(t.dtype), np.integer)]
-    for ragged, tensors in ((False, [t for t in signature.outputs if t not in counts]), (True, counts)):
-        chosen = [case for case in several if ragged or not case.ragged] if tensors else []
-        answers = [[reference(case.inputs(signature, seed)) for seed in (1001, 2002)] for case in chosen]
-        for tensor in tensors:
-            moves = [(_distance(one[tensor.name], two[tensor.name]), one[tensor.name].bound) for one, two in answers]
-            moved, allowed = max(moves, key=lambda move: move[0] - MOVES * move[1])
-            if moved < MOVES * allowed or moved == 0:
-                needed = f"at least {MOVES * allowed:.2g}" if allowed else "more"
-                yield (
-                    f"output '{tensor.name}' moved by {moved:.2g} between two inputs, but comparing it needs {needed}: "
-                    "draw the inputs at the data's scale (`draw` in the contract), or train the network longer"
-                )
+    still = list(signature.outputs)
+    nearest: dict[str, tuple[float, float]] = {}
+    for case in (case for case in plan if case.chunk is None and case.batch > 1):
+        asked = [tensor for tensor in still if not case.ragged or _is_count(tensor)]
+        if not asked:
+            continue
+        one, two = (reference(case.inputs(signature, seed)) for seed in (1001, 2002))
+        for tensor in asked:
+            moved, needed = _distance(one[tensor.name], two[tensor.name]), MOVES * one[tensor.name].bound
+            if moved > 0 and moved >= needed:
+                still.remove(tensor)
+            elif tensor.name not in nearest or moved - needed > nearest[tensor.name][0] - nearest[tensor.name][1]:
+                nearest[tensor.name] = moved, needed
+    for tensor in still:
+        moved, needed = nearest[tensor.name]
+        yield (
+            f"output '{tensor.name}' moved by {moved:.2g} between two inputs, but comparing it needs "
+            f"{f'at least {needed:.2g}' if needed else 'more'}: draw the inputs at the data's scale (`draw` in the "
+            "contract), or train the network longer"
+        )
+
+
+def _is_count(tensor: Tensor) -> bool:
+    """Whether an output is a whole number a row."""
+    return tensor.axes == (BATCH,) and np.issubdtype(np.dtype(tensor.dtype), np.integer)
 
 
 def _distance(one: Truth, other: Truth) -> float:

@@ -302,7 +302,7 @@ def test_values_of_a_file_are_set_when_it_is_loaded():
 def test_weights_are_in_the_file_once(decode, constants):
     """Beside them stand what is never said and what padding costs, of 8 symbols; or mean and deviation of 5 values."""
     weights = sum(p.numel() for p in make(decode).parameters())
-    for form, length in product(("unroll", "loop"), (2, 20)):
+    for form, length in (("unroll", 2), ("unroll", 9), ("loop", 9)):
         proto = onnx.load_from_string(convert(source(make(decode, max_length=length)), form=form))
         sizes = [int(np.prod(t.dims)) for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
         assert sum(size for size in sizes if size > 1) == weights + constants
