@@ -47,7 +47,7 @@ COLUMNS = {
 }
 """Of the table, by the names of the figures (edgeseq.training.alarms)."""
 
-KEPT = ("window", "code_size", "threshold_deviations", "threshold_quantile", "hold")
+KEPT = ("window", "hop", "code_size", "threshold_deviations", "threshold_quantile", "hold")
 """Settings of a recipe that all families take."""
 
 

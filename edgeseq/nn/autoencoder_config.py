@@ -76,13 +76,13 @@ class CodeConfig:
         if not self.input_shape or (self.window is not None and len(self.input_shape) != 2):
             wanted = "(time, features)" if self.window is not None else "at least one axis"
             raise UsageError(f"input_shape is {self.input_shape}, but {wanted} is expected")
+        for name in ("beta", "warm_up", "corruption_level", "sparsity", "head_labels", "classes"):
+            if not getattr(self, name) >= 0:  # a NaN neither
+                raise UsageError(f"{name} is {getattr(self, name)}, but it must be at least 0")
         if self.head_labels and self.classes < 2:
             raise UsageError(
                 f"head_labels is {self.head_labels}, but the data has no class for each example; leave the head out"
             )
-        for name in ("beta", "warm_up", "corruption_level", "sparsity", "head_labels", "classes"):
-            if not getattr(self, name) >= 0:  # a NaN neither
-                raise UsageError(f"{name} is {getattr(self, name)}, but it must be at least 0")
         if self.window is not None and self.window < 2:
             raise UsageError(f"window is {self.window}, but a window has at least 2 steps")
         if not 0 < self.threshold_quantile < 1:

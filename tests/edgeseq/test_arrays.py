@@ -58,10 +58,10 @@ def test_values_are_forecast_in_their_own_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "config", "shape"),
     [
-        ("mlp", {"hidden_sizes": [5], "activation": "sigmoid"}, (7,)),
+        pytest.param("mlp", {"hidden_sizes": [5], "activation": "sigmoid"}, (7,), marks=pytest.mark.full),
         ("mlp", {"hidden_sizes": [], "task": "forecast"}, (3, 2)),
         ("cnn", {"channels": [3], "convolutions": 2, "activation": "tanh"}, (3, 5, 4)),
-        ("cnn", {"channels": [], "hidden_sizes": [], "batch_norm": False}, (4, 4)),
+        pytest.param("cnn", {"channels": [], "hidden_sizes": [], "batch_norm": False}, (4, 4), marks=pytest.mark.full),
     ],
 )
 def test_every_shape_of_input_is_exported(tmp_path: Path, family: str, config: dict[str, Any], shape: Any) -> None:

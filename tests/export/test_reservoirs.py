@@ -101,7 +101,14 @@ def test_default_form_is_unrolled(operators, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("topology", "leak_rate"), [("random", 1.0), ("random", 0.3), ("block", 0.3), ("cycle", 0.3)], ids=str
+    ("topology", "leak_rate"),
+    [
+        pytest.param("random", 1.0, marks=pytest.mark.full),
+        pytest.param("random", 0.3, marks=pytest.mark.full),
+        ("block", 0.3),
+        ("cycle", 0.3),
+    ],
+    ids=str,
 )
 def test_forms_agree_with_torch_over_thousand_steps(topology, leak_rate):
     network = fitted(sequences(), topology=topology, leak_rate=leak_rate, units=32, block_size=8)
