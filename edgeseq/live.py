@@ -85,15 +85,16 @@ def open_steps(given: Sequence[str], signature: Signature) -> Iterator[Step | Ba
 def read_steps(stream: BinaryIO, signature: Signature) -> Iterator[Step | BadStep]:
     """Each line as a step, as soon as it is there: csv cells, a JSON list, or a JSON object by input name.
 
-    A first line without any number is a header and is skipped.
+    A first line without any number is a header: it chooses the columns where it has the names of all features.
     """
     tensors = [t for t in signature.inputs if t.of is None]
+    columns = csv.Columns(tensors[0].features if len(tensors) == 1 else None)
     for number, line in numbered(stream):
         try:
             text = decode(line)
-            if number == 1 and text[:1] not in ("[", "{") and text and csv.is_header(csv.split(text)):
+            if number == 1 and text[:1] not in ("[", "{") and columns.take_header(csv.split(text)):
                 continue
-            yield Step(number, _frame(text, tensors))
+            yield Step(number, _frame(text, tensors, columns))
         except InputError as error:
             yield BadStep(number, str(error))
 
@@ -241,12 +242,12 @@ class _Live:
         return csv.format_row(self._answers.cells(answer))
 
 
-def _frame(text: str, tensors: Sequence[Tensor]) -> dict[str, Array]:
+def _frame(text: str, tensors: Sequence[Tensor], columns: csv.Columns) -> dict[str, Array]:
     """One line as a frame by input name. Raises InputError where it does not fit or is not finite."""
     if text[:1] in ("[", "{"):
         value = jsonl.parse(text)
     elif cells := csv.split(text):
-        value = csv.numbers(cells, len(cells))
+        value = columns.numbers(cells, len(cells))
     else:
         raise InputError("it is empty, but one step is expected")
     given = jsonl.named(value, tensors)

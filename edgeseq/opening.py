@@ -1,11 +1,13 @@
 """Any path that can be exported, opened as a module with its signature."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgeseq_export import Source
 from edgeseq_runtime.contract import Contract
+from edgeseq_runtime.signature import Signature
 
 from edgeseq import checkpoint
 from edgeseq.nn import with_settings
@@ -42,7 +44,7 @@ def open_reference(path: str | Path, contract: Contract | None) -> Source:
 def _source(loaded: checkpoint.Checkpoint, settings: Mapping[str, Any], name: str) -> Source:
     module = with_settings(loaded.module, settings) if settings else loaded.module
     known = {key: value for key, value in loaded.provenance.items() if key != "recipe"}
-    signature = module.signature()
+    signature = _named(module.signature(), loaded.hints.features)
     return Source(
         module=module,
         signature=signature,
@@ -60,3 +62,12 @@ def _source(loaded: checkpoint.Checkpoint, settings: Mapping[str, Any], name: st
         settings=module.settings(),
         provenance={**known, "checkpoint_sha256": loaded.sha256},
     )
+
+
+def _named(signature: Signature, features: Mapping[str, tuple[str, ...]]) -> Signature:
+    """The signature with names for the features of each input that still has so many: a hop or a part may not."""
+    inputs = (
+        replace(t, features=features[t.name]) if t.axes[-1:] == (len(features.get(t.name, ())),) else t
+        for t in signature.inputs
+    )
+    return replace(signature, inputs=tuple(inputs))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+FEATURES = ("low", "middle", "high")
 LABELS = ("ae", "oe", "ue")
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -53,7 +54,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with torch.random.fork_rng():
             torch.manual_seed(7)
             labels = LABELS if config.get("task") != "forecast" else None
-            network = build(family, config, Hints(labels=labels, typical={"batch": 1, "time": 6}))
+            features = {"x": FEATURES} if config["input_size"] == len(FEATURES) else {}
+            hints = Hints(labels=labels, typical={"batch": 1, "time": 6}, features=features)
+            network = build(family, config, hints)
         checkpoint.save(folder / f"{name}.pt", network, {"test": {"accuracy": 0.9}}, {"data": "none"})
         export(open_source(folder / f"{name}.pt"), folder / f"{name}.onnx", verify=False)
     return folder

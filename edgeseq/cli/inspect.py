@@ -128,7 +128,7 @@ def _axes(axes: Sequence[int | str]) -> str:
 
 
 def _input_note(tensor: Tensor) -> str:
-    return f"valid steps of {tensor.of}; all where left out" if tensor.of else ""
+    return f"valid steps of {tensor.of}; all where left out" if tensor.of else ", ".join(tensor.features or ())
 
 
 def _shortened(labels: Sequence[str] | None) -> str | None:

@@ -90,7 +90,9 @@ def run(
 
     PyTorch is not needed.
 
-    In: a csv file is one sequence, one row a step; a header is skipped. A line of jsonl is one sequence, a
+    In: a csv file is one sequence, one row a step. A header with the names of all features, as edgeseq inspect
+    shows them, chooses their columns, and others, such as a time stamp, are left aside; any other header is
+    skipped. A line of jsonl is one sequence, a
     list of steps or an object by input name with an optional "id"; ragged lines are padded and get their
     lengths. npz goes by input name (x, lengths). Standard input is jsonl if it starts with [ or {, else csv,
     or text for a model that reads text.

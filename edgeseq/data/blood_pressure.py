@@ -19,6 +19,7 @@ from edgeseq.data.dataset import About, Array, Dataset, Loaded
 from edgeseq.data.packages import package_file
 
 LABELS = ("normal", "anomaly")
+FEATURES = ("value",)
 
 TRAIN = 900
 """Of the clean points so many are to learn from, the later ones to decide on."""
@@ -44,8 +45,8 @@ def load() -> Loaded:
     if not np.array_equal(values[: len(clean)], clean) or anomalous[: len(clean)].any():
         raise DamagedFileError(f"{_NAMES[1]} of aeon does not begin with the {len(clean)} clean points of {_NAMES[0]}")
     train, validation, test = (
-        Dataset(values[None, part, None], anomalous[None, part], np.array([part.stop - part.start]), LABELS)
-        for part in (slice(0, TRAIN), slice(TRAIN, len(clean)), slice(len(clean), len(values)))
+        Dataset(values[None, p, None], anomalous[None, p], np.array([p.stop - p.start]), LABELS, features=FEATURES)
+        for p in (slice(0, TRAIN), slice(TRAIN, len(clean)), slice(len(clean), len(values)))
     )
     about = About("blood-pressure", sha256(b"".join(contents)).hexdigest(), _CITATION, _LICENCE)
     return Loaded(train, about, test, validation)

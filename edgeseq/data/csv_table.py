@@ -47,10 +47,10 @@ def parse(text: str, name: str) -> Dataset:
         groups = np.array([rows[0][1][header.index("group")] for rows in sequences])
     if answer == "target":
         targets = [_numbers(rows, header, ["target"], name) for rows in sequences]
-        return Dataset(x, _values(targets), lengths, None, groups)
+        return Dataset(x, _values(targets), lengths, None, groups, features=tuple(features))
     classes = [[row[header.index("label")].strip() for _, row in rows] for rows in sequences]
     y, labels = _classes(classes)
-    return Dataset(x, y, lengths, labels, groups)
+    return Dataset(x, y, lengths, labels, groups, features=tuple(features))
 
 
 Line = tuple[int, list[str]]
@@ -61,9 +61,10 @@ def _examples(lines: "list[Line]", header: list[str], features: Sequence[str], a
     x = _numbers(lines, header, features, name).astype(np.float32)
     groups = np.array([row[header.index("group")] for _, row in lines]) if "group" in header else None
     if answer == "target":
-        return Dataset(x, _numbers(lines, header, ["target"], name).astype(np.float32), groups=groups)
+        y = _numbers(lines, header, ["target"], name).astype(np.float32)
+        return Dataset(x, y, groups=groups, features=tuple(features))
     y, labels = number([row[header.index("label")].strip() for _, row in lines])
-    return Dataset(x, y, labels=labels, groups=groups)
+    return Dataset(x, y, labels=labels, groups=groups, features=tuple(features))
 
 
 def _lines(text: str, name: str) -> tuple[list[str], list[Line]]:

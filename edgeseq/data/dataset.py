@@ -35,6 +35,7 @@ class Dataset:
     accepted: with `y_lengths`, every target sequence that counts as right for an example, int64 (n, most, longest),
         ABSENT behind each one's end, and all over where an example has fewer; None: y alone is right.
     steps_a_week: how many steps a week has, where steps are a fixed time apart and false alarms are counted by it.
+    features: what the columns of x, its last axis, are called; None where they have no names.
     """
 
     x: Array
@@ -50,10 +51,13 @@ class Dataset:
     lyapunov_steps: float | None = None
     accepted: Array | None = None
     steps_a_week: int | None = None
+    features: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.x):
             raise UsageError("the data holds no example")
+        if self.features is not None and self.x.shape[-1] != len(self.features):
+            raise UsageError(f"x has shape {self.x.shape}, but {len(self.features)} features have names")
         for name, array in self._arrays().items():
             if array.ndim == 0 or len(array) != len(self.x):
                 raise UsageError(f"x has {len(self.x)} examples, but {name} has shape {array.shape}")

@@ -35,6 +35,7 @@ from edgeseq.data.electricity_load import COUNT, DAY, WEEK, features
 
 SPIKE, FLAT_LINE, DRIFT, MISSING = 1, 2, 3, 4
 LABELS = ("normal", "spike", "flat line", "drift", "missing hours")
+FEATURES = ("load", "change", "sine", "cosine")
 
 LENGTHS = {SPIKE: (1, 2), FLAT_LINE: (DAY // 4, DAY // 2), DRIFT: (DAY, 2 * DAY), MISSING: (DAY // 12, DAY // 4)}
 """The shortest and the longest fault, in half-hours."""
@@ -107,7 +108,7 @@ def part(loads: Array, start: int, end: int, copies: list[tuple[Fault, ...]]) ->
     y = np.zeros(x.shape[:2], np.int64)
     for row, truth in enumerate(truths):
         y[row, : len(truth)] = truth
-    return Dataset(x, y, lengths, LABELS, steps_a_week=WEEK)
+    return Dataset(x, y, lengths, LABELS, steps_a_week=WEEK, features=FEATURES)
 
 
 def inject(readings: Array, fault: Fault) -> Array:

@@ -1,4 +1,4 @@
-"""Comma-separated values: one row a step, one column a feature; a header is recognised and skipped."""
+"""Comma-separated values: one row a step, one column a feature; a header may choose the columns."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,18 +15,85 @@ from edgeseq.files.lines import decode
 Array = NDArray[Any]
 
 
-def read(lines: Iterable[tuple[int, bytes]], where: str, *, gapless: bool = False) -> Array:
+class Columns:
+    """Which cells of a line are wanted: all, or those whose names in the header are a model's features.
+
+    A header that has every feature decides where each is, and other columns, such as a time stamp, are left aside.
+    Under another header, or none, the cells are the features in their order.
+
+    features: what the model calls them; None where it does not know.
+    """
+
+    def __init__(self, features: Sequence[str] | None = None) -> None:
+        self._features = features
+        self._header: list[str] | None = None
+        self._picked: list[int] | None = None
+
+    def take_header(self, cells: Sequence[str]) -> bool:
+        """Whether a first line names columns: not one of its cells is a number, and not all are empty."""
+        if not any(cells) or any(_number(cell) is not None for cell in cells):
+            return False
+        self._header = list(cells)
+        if self._features and set(self._features) <= set(cells):
+            self._picked = [self._header.index(name) for name in self._features]
+        return True
+
+    def numbers(self, cells: Sequence[str], width: int | None = None) -> list[float]:
+        """The wanted cells of one line as numbers. width: how many there are to be, if not as many as in the header.
+
+        Raises:
+            InputError: naming the column that is wrong.
+        """
+        if self._header is not None and (width is None or self._picked is not None):
+            width = len(self._header)
+        if self._picked is not None:
+            self._check_width(cells, width)
+            return [self._value(position, cells[position]) for position in self._picked]
+        values = [self._value(position, cell) for position, cell in enumerate(cells)]
+        self._check_width(cells, width)
+        return values
+
+    def refuse_gap(self, values: Sequence[float]) -> None:
+        """Raise InputError for a number that is not finite, naming its column. values: as `numbers` gave them."""
+        for position, value in enumerate(values):
+            if not isfinite(value):
+                name = self._name(self._picked[position] if self._picked is not None else position)
+                raise InputError(f"column {name} is {value}; repair the value, or fill it in")
+
+    def _value(self, position: int, cell: str) -> float:
+        value = _number(cell)
+        if value is None:
+            what = f"'{cell}' is not a number" if cell else "the value is missing"
+            raise InputError(f"column {self._name(position)}: {what}")
+        return value
+
+    def _check_width(self, cells: Sequence[str], width: int | None) -> None:
+        if width is not None and len(cells) != width:
+            problem = "is one too many" if len(cells) > width else "has no value"
+            name = self._name(min(len(cells), width))
+            raise InputError(f"column {name} {problem}; {width} columns are expected, {len(cells)} are there")
+
+    def _name(self, position: int) -> str:
+        named = self._header[position] if self._header is not None and position < len(self._header) else ""
+        return f"{position + 1} ('{named}')" if named else str(position + 1)
+
+
+def read(
+    lines: Iterable[tuple[int, bytes]], where: str, *, features: Sequence[str] | None = None, gapless: bool = False
+) -> Array:
     """All rows as float64 (rows, columns).
 
     Args:
         lines: numbered from 1; blank ones are skipped.
         where: what to call the file in messages.
+        features: what the model calls its features, by which a header chooses the columns.
         gapless: refuse a blank line between rows, and a number that is not finite.
 
     Raises:
         InputError: a cell that is missing or not a number, naming file, line and column; no rows at all.
     """
-    header: list[str] | None = None
+    columns = Columns(features)
+    begun = False
     rows: list[list[float]] = []
     blank: int | None = None
     for number, line in lines:
@@ -35,12 +102,12 @@ def read(lines: Iterable[tuple[int, bytes]], where: str, *, gapless: bool = Fals
             if not cells:
                 blank = number if rows and blank is None else blank
                 continue
-            if header is None and not rows and is_header(cells):
-                header = cells
+            first, begun = not begun, True
+            if first and columns.take_header(cells):
                 continue
-            rows.append(numbers(cells, len(rows[0]) if rows else len(header or cells), header))
+            rows.append(columns.numbers(cells, len(rows[0]) if rows else None))
             if gapless:
-                _refuse_gap(rows[-1], header)
+                columns.refuse_gap(rows[-1])
         except InputError as error:
             raise InputError(f"{where}, line {number}: {error}") from error
         if gapless and blank is not None:
@@ -53,28 +120,6 @@ def read(lines: Iterable[tuple[int, bytes]], where: str, *, gapless: bool = Fals
 def split(text: str) -> list[str]:
     """The cells of one line, stripped; none for a blank line."""
     return [cell.strip() for cell in next(csv.reader([text]), [])]
-
-
-def is_header(cells: Sequence[str]) -> bool:
-    """Whether a first line names columns: not one of its cells is a number, and not all are empty."""
-    return any(cells) and not any(_number(cell) is not None for cell in cells)
-
-
-def numbers(cells: Sequence[str], width: int, header: Sequence[str] | None = None) -> list[float]:
-    """The cells of one line as numbers. Raises InputError naming the column that is wrong."""
-    values: list[float] = []
-    for position, cell in enumerate(cells):
-        value = _number(cell)
-        if value is None:
-            what = f"'{cell}' is not a number" if cell else "the value is missing"
-            raise InputError(f"column {_column(position, header)}: {what}")
-        values.append(value)
-    if len(cells) != width:
-        problem = f"has no value; {width} columns are expected, {len(cells)} are there"
-        if len(cells) > width:
-            problem = f"is one too many; {width} columns are expected, {len(cells)} are there"
-        raise InputError(f"column {_column(min(len(cells), width), header)} {problem}")
-    return values
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -94,12 +139,6 @@ def format_row(cells: Sequence[str]) -> str:
     return ",".join(_quoted(cell) for cell in cells)
 
 
-def _refuse_gap(values: Sequence[float], header: Sequence[str] | None) -> None:
-    for position, value in enumerate(values):
-        if not isfinite(value):
-            raise InputError(f"column {_column(position, header)} is {value}; repair the value, or fill it in")
-
-
 def _quoted(cell: str) -> str:
     if any(character in cell for character in ',"\r\n'):
         return '"' + cell.replace('"', '""') + '"'
@@ -111,8 +150,3 @@ def _number(cell: str) -> float | None:
         return None if "_" in cell else float(cell)  # Python reads 1_000 as a number, other programs do not
     except ValueError:
         return None
-
-
-def _column(position: int, header: Sequence[str] | None) -> str:
-    named = header is not None and position < len(header) and header[position]
-    return f"{position + 1} ('{header[position]}')" if header and named else str(position + 1)

@@ -129,7 +129,8 @@ def _read_one(path: str, signature: Signature, model: str, gapless: bool) -> Seq
         tensor = _single(needed(signature), where)
         if suffix == ".npy":
             return Sequences({tensor.name: with_batch(npy.read(stream, where), tensor)})
-        return Sequences({tensor.name: _from_rows(csv.read(numbered(stream), where, gapless=gapless), tensor, where)})
+        rows = csv.read(numbered(stream), where, features=tensor.features, gapless=gapless)
+        return Sequences({tensor.name: _from_rows(rows, tensor, where)})
 
 
 def _refuse_bad(part: Sequences) -> None:
@@ -144,9 +145,10 @@ def _from_rows(rows: Array, tensor: Tensor, where: str) -> Array:
     tail = tensor.axes[2:] if steps else tensor.axes[1:]
     columns = tail[0] if len(tail) == 1 else 1
     if len(tail) > 1 or (isinstance(columns, int) and rows.shape[1] != columns):
+        named = f"; a header with {', '.join(tensor.features)} would choose the columns" if tensor.features else ""
         raise InputError(
             f"{where} has {rows.shape[1]} columns, but '{tensor.name}' takes "
-            f"{columns if len(tail) < 2 else 'more axes'} (axes: {', '.join(map(str, tensor.axes))})"
+            f"{columns if len(tail) < 2 else 'more axes'} (axes: {', '.join(map(str, tensor.axes))}){named}"
         )
     try:
         values = as_dtype(rows if tail else rows[:, 0], tensor)

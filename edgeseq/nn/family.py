@@ -24,6 +24,7 @@ class Hints:
     labels: class names in the order of the logits. draw: by input name, how to make a realistic random input
     (see edgeseq_runtime.signature.Tensor). typical: by axis name, the size in ordinary use. vocabulary: by input
     name, what the token ids stand for. longest: steps of the longest sequence; None where that is not known.
+    features: by input name, what the entries of its last axis are called.
     """
 
     labels: tuple[str, ...] | None = None
@@ -31,6 +32,7 @@ class Hints:
     typical: Mapping[str, int] = field(default_factory=lambda: {"batch": 1, "time": 20})
     vocabulary: Mapping[str, tuple[str, ...]] | None = None
     longest: int | None = None
+    features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a checkpoint stores them."""
@@ -41,6 +43,7 @@ class Hints:
             "typical": dict(self.typical),
             "vocabulary": None if vocabulary is None else {name: list(symbols) for name, symbols in vocabulary.items()},
             "longest": self.longest,
+            "features": {name: list(names) for name, names in self.features.items()},
         }
 
     @staticmethod
@@ -53,6 +56,7 @@ class Hints:
             {name: int(size) for name, size in value.get("typical", {}).items()},
             None if vocabulary is None else {name: tuple(map(str, symbols)) for name, symbols in vocabulary.items()},
             None if longest is None else int(longest),
+            {name: tuple(map(str, names)) for name, names in value.get("features", {}).items()},
         )
 
 

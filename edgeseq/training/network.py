@@ -74,7 +74,8 @@ def hints_for(data: Dataset) -> Hints:
         baseline = data.more[BASELINE][data.valid]
         draw[BASELINE] = {"normal": [_rounded(values) for values in statistics(baseline, 0)]}
     longest = None if data.lengths is None else int(data.lengths.max())
-    return Hints(data.labels, draw, typical, data.vocabulary, longest)
+    features = {} if data.features is None else {"x": data.features}
+    return Hints(data.labels, draw, typical, data.vocabulary, longest, features)
 
 
 def _rounded(values: Array) -> list[float] | float:

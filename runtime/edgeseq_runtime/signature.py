@@ -34,6 +34,7 @@ class Tensor:
     range: of an integer input or output: the smallest value it may have, and the smallest it may no longer have.
     earlier: of an integer input (batch, time, children): each entry of step t is the index of an earlier step, or -1
         for none.
+    features: what the entries of the last axis are called, such as the columns of a table that was learned from.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Tensor:
     decision: Literal["argmax"] | None = None
     range: tuple[int, int] | None = None
     earlier: bool = False
+    features: tuple[str, ...] | None = None
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape at the given sizes of the named axes."""
@@ -151,6 +153,10 @@ def check_signature(signature: Signature) -> None:
     for tensor in signature.inputs:
         if tensor.earlier and (len(tensor.axes) != 3 or tensor.axes[:2] != (BATCH, TIME)):
             raise ContractError(f"'{tensor.name}' is a table of children, so its axes must be batch, time, children")
+        if tensor.features is not None and tensor.axes[-1:] != (len(tensor.features),):
+            raise ContractError(
+                f"'{tensor.name}' has names for {len(tensor.features)} features, but the axes {tensor.axes}"
+            )
         if tensor.of is not None and (tensor.axes != (BATCH,) or tensor.of not in measured):
             raise ContractError(f"'{tensor.name}' must be the lengths, one a row, of an input with a '{TIME}' axis")
     for state in signature.states:
@@ -230,11 +236,13 @@ def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
         value["range"] = list(tensor.range)
     if tensor.earlier:
         value["earlier"] = True
+    if tensor.features is not None:
+        value["features"] = list(tensor.features)
     return value
 
 
 def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
-    limits = value.get("range")
+    limits, features = value.get("range"), value.get("features")
     return Tensor(
         value["name"],
         value["dtype"],
@@ -245,6 +253,7 @@ def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
         value.get("decision"),
         (int(limits[0]), int(limits[1])) if limits is not None else None,
         bool(value.get("earlier", False)),
+        tuple(map(str, features)) if features is not None else None,
     )
 
 

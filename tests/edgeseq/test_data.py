@@ -58,6 +58,7 @@ def test_three_formats_give_the_same_dataset(tmp_path: Path) -> None:
 )
 def test_csv_answers_a_sequence_or_a_step(text: str, y: list[Any], task: str, stepwise: bool) -> None:
     data = csv_table.parse(text, "d.csv")
+    assert data.features == ("a",)
     assert (data.task, data.stepwise) == (task, stepwise)
     np.testing.assert_allclose(data.y, y, rtol=1e-6)
 

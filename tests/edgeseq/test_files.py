@@ -18,6 +18,7 @@ from edgeseq_runtime.signature import Limit
 from edgeseq.files import Answers, Results, Sequences, csv, read_inputs, write_results
 
 X = Tensor("x", "float32", ("batch", "time", 2))
+NAMED = Signature(inputs=(replace(X, features=("left", "right")),), outputs=())
 LENGTHS = Tensor("lengths", "int64", ("batch",), of="x")
 RAGGED = Signature(inputs=(X, LENGTHS), outputs=(), states=(StatePair("h0", "h0_next", (1, "batch", 4)),))
 EQUAL = Signature(inputs=(X,), outputs=())
@@ -67,6 +68,8 @@ UNEVEN = "[[1,2],[3,4]]\n\n[[5,6]]\n"
         ("a.csv", "\ufeff1,2\r\n3,4\r\n", RAGGED, {"x": [[[1, 2], [3, 4]]]}),
         ("a.csv", '"1","2"\n', RAGGED, {"x": [[[1, 2]]]}),
         ("a.csv", "id\n4\n0\n", TOKENS, {"tokens": [[4, 0]]}),
+        ("a.csv", "time,right,left\nnow,2,1\nlater,4,3\n", NAMED, {"x": [[[1, 2], [3, 4]]]}),
+        ("a.csv", "east,west\n1,2\n", NAMED, {"x": [[[1, 2]]]}),
         ("a.jsonl", UNEVEN, RAGGED, {"x": [[[1, 2], [3, 4]], [[5, 6], [0, 0]]], "lengths": [2, 1]}),
         ("a.jsonl", EXPLICIT, RAGGED, {"x": [[[1, 2], [3, 4]]], "lengths": [1]}),
         ("a.jsonl", "[[1,2]]\n[[3,4]]", EQUAL, {"x": [[[1, 2]], [[3, 4]]]}),
@@ -106,6 +109,9 @@ def test_a_file_becomes_arrays_by_input_name(
         ("a.csv", b"1,2\n\xff,4\n", RAGGED, "line 2: byte 1 is not UTF-8"),
         ("a.csv", "1.5\n", TOKENS, "takes whole numbers"),
         ("a.csv", "1,2\n", TWO, "takes x, mask; say which"),
+        ("a.csv", "time,left,right\nnow,1,2\n1,2\n", NAMED, "line 3: column 3 \\('right'\\) has no value; 3 columns"),
+        ("a.csv", "time,left,right\nnow,1,oops\n", NAMED, "line 2: column 3 \\('right'\\): 'oops' is not a number"),
+        ("a.csv", "1,2,3\n", NAMED, r"has 3 columns, but 'x' takes 2 .*; a header with left, right would choose"),
         ("a.jsonl", "", RAGGED, "has no lines"),
         ("a.npz", packed(np.savez, y=np.ones(3)), RAGGED, "has the keys y, but x, lengths, h0 can be used"),
         ("a.npz", with_lengths(3, 0), RAGGED, "'lengths' has 0 in row 1"),

@@ -96,6 +96,15 @@ def test_a_header_is_skipped_in_line_1_alone(models: Path) -> None:
     assert warnings[0].startswith("line 3")
 
 
+def test_a_header_with_the_names_of_the_features_chooses_the_columns(models: Path) -> None:
+    plain, _ = follow(models / "lstm.onnx", "1,2,3\n4,5,6\n")
+    out, warnings = follow(models / "lstm.onnx", "high,time,low,middle\n3,now,1,2\n3,1,2\n6,later,4,5\n")
+    assert [out[0], out[2]] == plain
+    assert out[1] == "error,"
+    assert warnings == ["line 3: column 4 ('middle') has no value; 4 columns are expected, 3 are there"]
+    assert follow(models / "lstm.onnx", "1,2,3\n3,4,5,6\n")[1] == ["line 2: 'x' has 4 values, but a step takes 3"]
+
+
 def test_a_classifier_answers_label_and_probability(models: Path) -> None:
     text = "1,2,3\n1,2,3\n1,2,3\n"
     out, _ = follow(models / "lstm.onnx", text)

@@ -15,7 +15,10 @@ from edgeseq_runtime.seal import seal
 from edgeseq_runtime.signature import Limit, Signature, Tensor
 
 SIGNATURE = Signature(
-    inputs=(Tensor("tokens", "int64", ("batch", "time"), range=(0, 3)), Tensor("open", "int64", ("batch", 2))),
+    inputs=(
+        Tensor("tokens", "int64", ("batch", "time"), range=(0, 3)),
+        Tensor("open", "int64", ("batch", 2), features=("a", "b")),
+    ),
     outputs=(Tensor("generated", "int64", ("batch", 4), "sequence"),),
     limits={"time": Limit(1, None, 7), "batch": Limit(1, 8)},
 )
@@ -62,6 +65,12 @@ def test_a_contract_from_before_there_was_decoding():
 def test_malformed_decoding_is_refused(decoding):
     with pytest.raises(ContractError, match=r"decoding is .*, but an object with its settings is expected"):
         Contract.from_json(contract(decoding=decoding))
+
+
+def test_names_for_another_number_of_features_are_refused():
+    inputs = [{"name": "x", "dtype": "float32", "axes": ["batch", 2], "features": ["a"]}]
+    with pytest.raises(ContractError, match="'x' has names for 1 features, but the axes"):
+        Contract.from_json(contract(inputs=inputs, vocabulary=None))
 
 
 @pytest.mark.parametrize("trained", ["many", [7], {}])
