@@ -34,4 +34,4 @@ def threshold_of(scores: Array, quantile: float = QUANTILE, deviations: float | 
         )
     if deviations is None:
         return float(np.quantile(scores.astype(np.float64), quantile))
-    return float(scores.mean(dtype=np.float64) + deviations * scores.std(dtype=np.float64))
+    return float(scores.mean(dtype=np.float64)) + deviations * float(scores.std(dtype=np.float64))

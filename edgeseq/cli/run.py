@@ -100,7 +100,7 @@ def run(
     Out: label and probability of a classifier, or the values of a forecast, for each sequence (and step): a
     table on a terminal, tab-separated in a pipe, one JSON object with --json. npz holds every output by name.
     An anomaly score stands beside its alarm, 1 or 0, and is empty until a first window is full. Pictures
-    (batch, height, width) go to .png too, below those they were rebuilt from.
+    (batch, height, width) go to .png too, below those they were rebuilt from; windows of series as curves.
 
     A line of jsonl, or a text, that cannot be used is answered "error" and told on stderr, the others are
     answered, and the exit code is 2; a file beside other inputs is refused as a whole. Where not every line
@@ -139,12 +139,12 @@ def run(
     if stream:
         _stream(loaded, given, output, chunk, as_json)
         return
-    to_file = _checked_file(loaded.signature, output, given)
-    sequences = in_hops(loaded, _read(loaded, given, texts))
+    to_file = _checked_file(loaded, output, given, sizes)
+    sequences, ends = in_hops(loaded, _read(loaded, given, texts))
     if sequences.arrays or not (given or texts):
         arrays = with_chance(loaded, sequences.arrays, sizes, seed)
         sequences = replace(sequences, arrays=arrays)
-    _whole(loaded, sequences, to_file, as_json)
+    _whole(loaded, sequences, ends, to_file, as_json)
 
 
 def _read(model: "Model", given: Sequence[str], texts: Sequence[str] | None) -> Sequences:
@@ -162,24 +162,26 @@ def _standard_input() -> str:
     return STANDARD
 
 
-def _checked_file(signature: Signature, output: str | None, given: Sequence[str]) -> str | None:
+def _checked_file(model: "Model", output: str | None, given: Sequence[str], sizes: Mapping[str, int]) -> str | None:
     """The file the answers go to, None for standard output; what is wrong with it is told before the work."""
     if output in (None, STANDARD):
         return None
     path = str(output)
     if suffix_of(path, (*FORMATS, PNG)) == PNG:
-        check_pictures(signature, path)
+        check_pictures(model, path, sizes.get(BATCH, 1))
     refuse_own_input(path, given)
     check_writable(path)
     return path
 
 
-def _whole(model: "Model", sequences: Sequences, to_file: str | None, as_json: bool) -> None:
+def _whole(model: "Model", sequences: Sequences, ends: Array | None, to_file: str | None, as_json: bool) -> None:
     outputs = _run_in_batches(model, sequences.arrays) if sequences.arrays else _nothing(model.signature)
     results = results_of(model, sequences, outputs)
+    if ends is not None:
+        results = replace(results, lengths=ends // hop_of(model))
     for item in results.refused:
         _warn(f"{item.place}: {item.error}")
-    _check_window(model, results, sequences.left_over)
+    _check_window(model, results, ends, sequences.left_over)
     if to_file is None:
         _print(model, results, as_json)
     else:
@@ -192,11 +194,16 @@ def _whole(model: "Model", sequences: Sequences, to_file: str | None, as_json: b
         raise InputError(f"{len(results.refused)} of {results.count} sequences could not be used")
 
 
-def _check_window(model: "Model", results: Results, left_over: int) -> None:
-    """Raise InputError where no window is full, so that there is no score at all."""
+def _check_window(model: "Model", results: Results, ends: Array | None, left_over: int) -> None:
+    """Raise InputError where no window is full, so that there is no score. ends: the samples of each row, if known."""
     window = results.answers.window
-    if window is not None and len(results.main) and not np.isfinite(results.main[..., 0]).any():
-        steps = results.main.shape[1] * hop_of(model) + left_over
+    if window is None or not len(results.main):
+        return
+    there = results.main[..., 2] > 0
+    if results.lengths is not None:
+        there &= np.arange(there.shape[1]) < results.lengths[:, None]
+    if not there.any():
+        steps = there.shape[1] * hop_of(model) + left_over if ends is None else int(ends.max())
         raise InputError(_too_short(model, steps, window))
 
 
@@ -211,7 +218,7 @@ def _too_short(model: "Model", steps: int, window: int) -> str:
 def _write(model: "Model", sequences: Sequences, results: Results, path: str) -> None:
     if suffix_of(path, (*FORMATS, PNG)) == PNG:
         with needing("pictures"):
-            write_bytes(path, drawn(model.signature, sequences.arrays, results.outputs))
+            write_bytes(path, drawn(model, sequences.arrays, results.outputs))
     else:
         write_results(path, results)
 

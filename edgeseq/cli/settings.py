@@ -21,6 +21,9 @@ Settings = Mapping[str, int | float]
 SAMPLES = "samples"
 """What the batch of a model is called that needs no data."""
 
+MOST_BYTES = 2**31
+"""Of what is drawn and what comes of it; with more a machine is at work for minutes, and then out of memory."""
+
 
 def parse_settings(given: Sequence[str]) -> Settings:
     """Each NAME=VALUE as a number by its name. Raises UsageError."""
@@ -37,7 +40,8 @@ def split_settings(model: "Model", settings: Settings) -> tuple[Settings, Mappin
     """The scalars that are set, and the sizes of axes that only what is drawn has.
 
     Raises:
-        UsageError: a name that the model has neither a scalar nor such an axis for; a size that is no whole number.
+        UsageError: a name that the model has neither a scalar nor such an axis for; a size that is no whole number, or
+            too large.
     """
     axes = _chance_axes(model.signature)
     for name, value in settings.items():
@@ -50,7 +54,22 @@ def split_settings(model: "Model", settings: Settings) -> tuple[Settings, Mappin
         if name in axes and (not isinstance(value, int) or value < 1):
             raise UsageError(f"{name} is {value}, but a whole number from 1 is expected")
     values = {name: value for name, value in settings.items() if name in model.values}
-    return values, {axes[name]: int(value) for name, value in settings.items() if name in axes}
+    sizes = {axes[name]: int(value) for name, value in settings.items() if name in axes}
+    if (needed := _bytes(model.signature, sizes)) > MOST_BYTES:
+        told = ", ".join(f"{name} is {value}" for name, value in settings.items() if name in axes)
+        raise UsageError(
+            f"{told}, which would take {needed >> 20} MiB of memory, but at most {MOST_BYTES >> 20} are taken at once; "
+            "set fewer"
+        )
+    return values, sizes
+
+
+def _bytes(signature: Signature, sizes: Mapping[str, int]) -> int:
+    """How much memory the inputs and outputs take that have axes of the given sizes."""
+    tensors = [t for t in (*signature.inputs, *signature.outputs) if set(t.axes) & set(sizes)]
+    known = {**signature.typical, **sizes}
+    axes = [[known.get(axis, 1) if isinstance(axis, str) else axis for axis in t.axes] for t in tensors]
+    return sum(np.dtype(t.dtype).itemsize * math.prod(each) for t, each in zip(tensors, axes, strict=True))
 
 
 def with_chance(model: "Model", arrays: Mapping[str, Array], sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
@@ -132,8 +151,8 @@ def _number(item: str, text: str) -> int | float:
     for kind in (int, float):
         try:
             value = kind(text)
-        except ValueError:
+            if math.isfinite(value):
+                return value
+        except (ValueError, OverflowError):
             continue
-        if math.isfinite(value):
-            return value
     raise UsageError(f"--set {item!r}: {text!r} is no finite number")

@@ -1,7 +1,6 @@
 """`edgeseq threshold`: choose anew above which score there is an alarm, on data in which nothing is wrong."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,16 +9,15 @@ import numpy as np
 import typer
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.errors import InputError, ParityError, UsageError
-from edgeseq_runtime.feed import Feed
+from edgeseq_runtime.feed import LARGEST_FLOAT32, Feed
 from numpy.typing import NDArray
 
 from edgeseq.cli.options import AsJson, ModelFile
 from edgeseq.cli.output import needing, pairs, show
 from edgeseq.cli.render import verdict
 from edgeseq.files import read_inputs
-from edgeseq.files.answers import SCORE, window_of
 from edgeseq.files.batches import cut
-from edgeseq.files.hops import by_samples, hop_of, in_hops, steps_until_score, told_left_over
+from edgeseq.files.hops import SCORE, by_samples, hop_of, in_hops, steps_until_score, told_left_over, window_of
 from edgeseq.files.inputs import needed, split_name
 from edgeseq.files.lines import STANDARD, title
 from edgeseq.threshold import QUANTILE, threshold_of
@@ -110,6 +108,8 @@ def _check_rule(quantile: float | None, deviations: float | None) -> None:
 def _scores(model: "Model", on: str) -> Array:
     """The scores of normal data, float32 (scores,): of every sequence or array, or of every full window.
 
+    Of a series with lengths beside it, windows that reach behind a row's end are left out.
+
     Raises:
         UsageError: as `read_inputs`. InputError: data that is missing, constant, or shorter than a window.
     """
@@ -117,39 +117,42 @@ def _scores(model: "Model", on: str) -> Array:
     for item in sequences.items or ():
         if item.error is not None:
             raise InputError(f"{item.place}: {item.error}")
-    sequences = in_hops(model, sequences)
+    sequences, ends = in_hops(model, sequences)
     if sequences.left_over:
         typer.echo(f"edgeseq: {told_left_over(sequences.left_over, hop_of(model))}", err=True)
     arrays = Feed(model.name, needed(model.signature), {}, {}).complete(sequences.arrays)
-    _check_varied(model, on, arrays)
-    window = window_of(model)
-    parts = cut(model.signature, arrays, BATCH_SIZE)
+    window, x = window_of(model), arrays[model.signature.inputs[0].name]
     if window is None:
-        return np.concatenate([model.run(part)[SCORE].ravel() for part in parts])
-    return np.concatenate([_of_windows(model, on, part, window, sequences.left_over) for part in parts])
-
-
-def _of_windows(model: "Model", on: str, arrays: Mapping[str, Array], window: int, left_over: int) -> Array:
-    """The scores of all full windows. arrays: the model's inputs by name, x (batch, time, features), or in hops."""
-    x = arrays[model.signature.inputs[0].name]
-    batch, time = x.shape[:2]
-    hop = hop_of(model)
-    first = steps_until_score(window, hop)
-    if time * hop < first:
+        _check_varied(on, x)
+        return np.concatenate([model.run(part)[SCORE].ravel() for part in cut(model.signature, arrays, BATCH_SIZE)])
+    samples = x.reshape(len(x), -1, x.shape[-1])
+    ends = np.full(len(x), samples.shape[1] + sequences.left_over) if ends is None else ends
+    _check_varied(on, samples[np.arange(samples.shape[1]) < ends[:, None]])
+    first = steps_until_score(window, hop_of(model))
+    if ends.max() < first:
         told = "" if first == window else f", and the first score comes after {first} steps"
         raise InputError(
-            f"{title(split_name(on)[1])} has {time * hop + left_over} steps, but {model.name} scores windows of "
-            f"{window}{told}; give a longer series"
+            f"{title(split_name(on)[1])} has {ends.max()} steps, but {model.name} scores windows of {window}{told}; "
+            "give a longer series"
         )
-    stream = model.stream(batch)
-    pieces = [stream.run(x[:, start : start + CHUNK])[SCORE] for start in range(0, time, CHUNK)]
-    return np.concatenate(pieces, 1)[:, first // hop - 1 :].ravel()
+    rows = range(0, len(x), BATCH_SIZE)
+    return np.concatenate([_of_windows(model, x[i : i + BATCH_SIZE], ends[i : i + BATCH_SIZE], first) for i in rows])
 
 
-def _check_varied(model: "Model", on: str, arrays: Mapping[str, Array]) -> None:
+def _of_windows(model: "Model", x: Array, ends: Array, first: int) -> Array:
+    """The scores of all full windows of series x (batch, time, features), or in hops.
+
+    ends: how many samples each has, int64 (batch,). first: how many there are when the first score comes.
+    """
+    stream = model.stream(len(x))
+    pieces = [stream.run(x[:, start : start + CHUNK])[SCORE] for start in range(0, x.shape[1], CHUNK)]
+    count = hop_of(model) * (1 + np.arange(x.shape[1]))
+    scores: Array = np.concatenate(pieces, 1)[(count >= first) & (count <= ends[:, None])]
+    return scores
+
+
+def _check_varied(on: str, steps: Array) -> None:
     """Refuse data that is the same everywhere: rounding alone would tell its scores apart."""
-    x = arrays[model.signature.inputs[0].name]
-    steps = x.reshape(-1, x.shape[-1]) if window_of(model) is not None else x
     if len(steps) > 1 and (steps == steps[:1]).all():
         raise InputError(
             f"{title(split_name(on)[1])} is constant: all {len(steps)} rows are the same, so no threshold can be "
@@ -160,9 +163,15 @@ def _check_varied(model: "Model", on: str, arrays: Mapping[str, Array]) -> None:
 def _chosen(scores: Array, on: str, **rule: float) -> float:
     """The threshold as the graph takes it, a float32."""
     try:
-        return float(np.float32(threshold_of(scores, **rule)))
+        chosen = threshold_of(scores, **rule)
     except InputError as error:
         raise InputError(f"{title(split_name(on)[1])}: {error}") from error
+    if abs(chosen) > LARGEST_FLOAT32:
+        raise InputError(
+            f"{title(split_name(on)[1])}: the threshold would be {chosen:g}, which is too large for float32; choose "
+            "fewer deviations"
+        )
+    return float(np.float32(chosen))
 
 
 def _file_name(on: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from edgeseq_runtime.signature import TIME
 from numpy.typing import NDArray
 
-from edgeseq.files.hops import hop_of
+from edgeseq.files.hops import ALARM, SCORE, hop_of, window_of
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -16,24 +16,8 @@ Array = NDArray[Any]
 
 PROBABILITIES = "probabilities"
 LABELS = "labels"
-SCORE = "score"
-ALARM = "alarm"
-PAST, SEEN = "past", "seen"
-"""The states of a stream's anomaly scores: the samples of the window that came before, and how many there have been."""
 ANSWER_LENGTH = "answer_length"
 """The output that says how many steps an answer of its own length has, where a model has learned when to stop."""
-
-
-def window_of(model: "Model") -> int | None:
-    """How many samples the windows have that a stream's anomaly scores are of; None where they are of no windows.
-
-    Before so many have been seen, the file says that the score is 0 and that there is no alarm.
-    """
-    outputs = {t.name: t for t in model.signature.outputs}
-    states = {s.input: s.axes for s in model.signature.states}
-    if SEEN not in states or SCORE not in outputs or ALARM not in outputs or outputs[SCORE].kind != "step":
-        return None
-    return hop_of(model) + (int(states[PAST][1]) if PAST in states else 0)
 
 
 class Answers:
@@ -66,17 +50,19 @@ class Answers:
         self.stepwise = tensor.kind == "step" or steps
 
     def read(self, outputs: Mapping[str, Array], seen: Array | int = 0) -> Array:
-        """The output that is read, (batch, …) or (batch, time, …); of an alarm (…, 2), score and alarm.
+        """The output that is read, (batch, …) or (batch, time, …); of an alarm (…, 3): score, alarm, and 1 where there
+        is a score, else 0: while no window is full.
 
-        A score is NaN while no window is full. seen: the samples that each row has had before, int64 (batch, 1).
+        seen: the samples that each row has had before, int64 (batch, 1).
         """
         array = outputs[self.output]
         if not self._alarms:
             return array
+        there = np.ones_like(array)
         if self.window is not None:
             count = np.asarray(seen).reshape(-1, 1) + self.hop * (1 + np.arange(array.shape[1]))
-            array = np.where(count >= self.window, array, np.float32(np.nan))
-        return np.stack([array, outputs[ALARM].astype(array.dtype)], -1)
+            there[:] = count >= self.window
+        return np.stack([array, outputs[ALARM].astype(array.dtype), there], -1)
 
     def columns(self, width: int) -> tuple[str, ...]:
         """The names of one answer's cells. width: values in one answer."""
@@ -97,13 +83,13 @@ class Answers:
             names = self._transcript(answer)
             return (("" if all(len(name) == 1 for name in names) else " ").join(names),)
         if self._alarms:
-            return ("" if np.isnan(answer[0]) else shortest(answer[0])), str(int(answer[1]))
+            return (shortest(answer[0]) if answer[2] else ""), str(int(answer[1]))
         return tuple(shortest(value) for value in answer.flat)
 
     def fields(self, answer: Array) -> dict[str, Any]:
         """One answer as plain JSON values: label and probability, score and alarm, or values under the output's name.
 
-        A score that is not there yet is None.
+        A score that is not there yet is None, and so is one that is not finite, which JSON cannot say.
         """
         if self._classifies:
             best = int(answer.argmax())
@@ -111,7 +97,7 @@ class Answers:
         if self._transcribes:
             return {self.output: self._transcript(answer)}
         if self._alarms:
-            return {SCORE: plain(answer[0]), ALARM: int(answer[1])}
+            return {SCORE: plain(answer[0]) if answer[2] else None, ALARM: int(answer[1])}
         return {self.output: [plain(value) for value in answer.flat]}
 
     def _transcript(self, answer: Array) -> list[str]:

@@ -5,7 +5,7 @@ from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, StatePair
 from edgeseq_runtime.signature import Tensor as TensorSpec
 from torch import Tensor
 
-from edgeseq.nn.parts import Score
+from edgeseq.nn.parts import Score, above
 
 CLEAR = 1.0
 """How clear a decision is that is none, because no window is full yet."""
@@ -43,9 +43,9 @@ class WindowScore(Score):
         extended = samples if hop == size else torch.cat([past, samples], 1)
         count = (seen + start + hop).clamp(max=size)
         score = torch.where(count == size, self._each(extended, start), 0.0)
-        above = score - (self.network.threshold if threshold is None else threshold)
-        alarm = ((above > 0) & (count == size)).long()
-        margin = torch.where(count == size, above.abs(), CLEAR)
+        limit = self.network.threshold if threshold is None else threshold
+        alarm = (above(score, limit) & (count == size)).long()
+        margin = torch.where(count == size, (score - limit).abs(), CLEAR)
         after = {"past_next": extended[:, -(size - hop) :]} if hop < size else {}
         after["seen_next"] = count[:, -1:]
         if of > 1:
@@ -59,9 +59,9 @@ class WindowScore(Score):
         """What goes in and out."""
         features, size, hop, of = self.config.shape[-1], self.config.window, self.config.hop, self.config.hold[1]
         states = [StatePair("past", "past_next", (BATCH, size - hop, features))] if hop < size else []
-        states.append(StatePair("seen", "seen_next", (BATCH, 1), dtype="int64"))
+        states.append(StatePair("seen", "seen_next", (BATCH, 1), dtype="int64", range=(0, size + 1)))
         if of > 1:
-            states.append(StatePair("recent", "recent_next", (BATCH, of - 1), dtype="int64"))
+            states.append(StatePair("recent", "recent_next", (BATCH, of - 1), dtype="int64", range=(0, 2)))
         axes = (BATCH, TIME, features) if hop == 1 else (BATCH, TIME, hop, features)
         x = TensorSpec("x", "float32", axes, draw=self.network.drawn("x"))
         return Signature(
@@ -72,7 +72,7 @@ class WindowScore(Score):
             ),
             states=tuple(states),
             limits={TIME: Limit(1, None), BATCH: Limit(1, None)},
-            typical={BATCH: self.network.hints.typical.get(BATCH, 1), TIME: -(-size // hop)},
+            typical={BATCH: self.network.hints.typical.get(BATCH, 1), TIME: -(-2 * size // hop)},
             streamable=True,
         )
 

@@ -18,7 +18,7 @@ from edgeseq.nn.corruption import corrupted
 from edgeseq.nn.family import Batch, Hints, Outputs
 from edgeseq.nn.head import fitted_head
 from edgeseq.nn.network import Network
-from edgeseq.nn.parts import EXAMPLES, Part, in_hops, masked, part_of
+from edgeseq.nn.parts import EXAMPLES, RAW, Decoder, Part, in_hops, masked, part_of
 from edgeseq.nn.windows import windows
 from edgeseq.threshold import threshold_of
 
@@ -53,6 +53,7 @@ class Autoencoder(Network):
     """
 
     timeless: ClassVar[bool | None] = None
+    fixes_axes: ClassVar[bool] = False  # without a recurrence there is nothing to repeat
     export_settings: ClassVar[tuple[str, ...]] = ("part", "hold", "hop")
 
     threshold: Tensor
@@ -107,8 +108,12 @@ class Autoencoder(Network):
         return self.used.signature()
 
     def settings(self) -> Mapping[str, Any]:
-        """Which part it is, and of the score of windows for how many an alarm holds, and how far they are apart."""
-        return {name: getattr(self.config, name) for name in self.export_settings}
+        """Which part it is; of the score of windows for how many an alarm holds, and how far they are apart.
+
+        And how many steps a window has, where there are windows: this an export cannot choose.
+        """
+        window = {} if self.config.window is None else {"window": self.config.window}
+        return {**{name: getattr(self.config, name) for name in self.export_settings}, **window}
 
     def values(self) -> Mapping[str, float | int]:
         """Of an anomaly score the `threshold`, above which there is an alarm."""
@@ -132,12 +137,22 @@ class Autoencoder(Network):
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """The batch by the signature's input names; a decoder takes the codes of x, the score of windows x in hops."""
+        used = self.used
+        if isinstance(used, Decoder):
+            return used.inputs(batch["x"], self._lengths(batch))
         given = super().inputs(batch)
         if self.config.part == "score" and self.config.hop > 1:
             given["x"] = in_hops(batch["x"], self.config.hop)
-        if self.config.part == "decoder":
-            given = {next(iter(given)): self.encode(batch["x"], self._lengths(batch)).mean}
         return given
+
+    @property
+    def unit(self) -> Tensor | float:
+        """Of figures of errors: the data's; of several features that may be unlike, the deviation of each, (features,).
+
+        Values from 0 to 1, for a sigmoid, are alike.
+        """
+        unlike = self.x_deviation.numel() > 1 and self.config.output != "sigmoid"
+        return self.x_deviation if unlike else 1.0
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Code:
         """x: (batch, *shape), in the data's units."""
@@ -156,7 +171,7 @@ class Autoencoder(Network):
     def taught(self, x: Tensor, lengths: Tensor | None = None) -> Taught:
         """In training a corrupted x, rebuilt by a code that is drawn; else x itself, by the code's mean."""
         config = self.config
-        shown = corrupted(x, config.corruption, config.corruption_level) if self.training else x
+        shown = corrupted(x, config.corruption, config.corruption_level, lengths=lengths) if self.training else x
         code = self.encode(shown, lengths)
         drawn = code.mean
         if self.training and code.log_variance is not None:
@@ -167,10 +182,13 @@ class Autoencoder(Network):
         """How far each value is from being rebuilt, in the shape of x, zero behind a row's end.
 
         Binary cross entropy, or the squared error: of values from 0 to 1 as they are, of others standardised; of a
-        variational autoencoder half of it, as of a normal distribution with a deviation of 1.
+        variational autoencoder half of it, as of a normal distribution with a deviation of 1. The cross entropy is of
+        x cut off at 0 and 1, and to it comes the square of what was cut off: there it would fall without end.
         """
         if self.config.loss == "bce":
-            found = F.softplus(raw) - x * raw  # as log(sigmoid) it would be infinite in a file where torch's is not
+            inside = x.clamp(0, 1)
+            # as log(sigmoid) it would be infinite in a file where torch's is not
+            found = F.softplus(raw) - inside * raw + (x - inside).square()
         else:
             missed = torch.sigmoid(raw) - x if self.config.output == "sigmoid" else raw - self.standardised(x)
             found = missed.square() * (0.5 if self.config.variational else 1.0)
@@ -178,7 +196,7 @@ class Autoencoder(Network):
 
     def scores(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """How anomalous each example is, (batch,): the mean error of its values, of those of its last step, or the
-        negative evidence bound, a value.
+        negative evidence bound at the code's mean, a value.
         """
         raw, code = self.taught(x, lengths)
         errors = self.errors(raw, x, lengths)
@@ -193,7 +211,7 @@ class Autoencoder(Network):
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The error a value, with the weighted penalties of the code."""
         x, lengths = batch["x"], self._lengths(batch)
-        raw, code = self.taught(x, lengths)
+        raw, code = self._taught(outputs, x, lengths)
         count = values_of(x, lengths)
         loss = (self.errors(raw, x, lengths).flatten(1).sum(1) / count).mean()
         if self.config.variational:
@@ -210,25 +228,27 @@ class Autoencoder(Network):
         return len(batch["x"])
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """`rebuild_error`, the mean squared error of a value in the data's units.
+        """`rebuild_error`, the mean squared error of a value in the `unit`.
 
-        Of a variational one also `bound`, the evidence lower bound of an example, in nats, by the code's mean. With
-        corruption `noisy_error`, of corrupted examples, and `clean_error`, of what is rebuilt from those. With a head
-        `accuracy`.
+        Of a variational one also `bound`, the evidence bound of an example with the code's mean in place of draws of
+        it: no bound in the strict sense, and mostly above it. With the loss bce it is in nats, with mse up to a
+        constant. With corruption `noisy_error`, of corrupted examples, and `clean_error`, of what is rebuilt from
+        those. With a head `accuracy`.
         """
         x, lengths = batch["x"], self._lengths(batch)
-        raw, code = self.taught(x, lengths)
+        raw, code = self._taught(outputs, x, lengths)
         count = values_of(x, lengths)
 
         def error(rebuilt: Tensor) -> Tensor:
-            return (masked((rebuilt - x).square(), lengths).flatten(1).sum(1) / count).mean()
+            missed = (rebuilt - x) / self.unit
+            return (masked(missed.square(), lengths).flatten(1).sum(1) / count).mean()
 
         figures = {"rebuild_error": error(self.shown(raw))}
         if self.config.variational:
             figures["bound"] = -(self.errors(raw, x, lengths).flatten(1).sum(1) + divergence(code)).mean()
         if self.config.corruption != "none":
             generator = torch.Generator(x.device).manual_seed(len(x))
-            noisy = corrupted(x, self.config.corruption, self.config.corruption_level, generator)
+            noisy = corrupted(x, self.config.corruption, self.config.corruption_level, generator, lengths)
             figures["noisy_error"] = error(noisy)
             figures["clean_error"] = error(
                 self.shown(self.rebuild(self.encode(noisy, lengths).mean, x.shape[1], lengths))
@@ -241,13 +261,14 @@ class Autoencoder(Network):
         """Predicted and true classes, where there is a head."""
         if self.head is None:
             return None
-        return self.head(self.encode(batch["x"], self._lengths(batch)).mean).argmax(-1), batch["y"]
+        code = outputs["code"] if "code" in outputs else self.encode(batch["x"], self._lengths(batch)).mean
+        return self.head(code).argmax(-1), batch["y"]
 
     def finish(self, train: Dataset, held_out: Dataset | None) -> None:
-        """Set the threshold, by the scores of what is held out if anything is, and fit the head to training codes.
+        """Set the threshold, by the scores of what is held out, and fit the head to training codes.
 
-        Some examples are kept in the hints, from that of the lowest score to that of the highest: a file is proven at
-        them.
+        Where nothing is held out, as after a refit, the threshold is chosen on examples that were trained on. Some
+        examples are kept in the hints, from that of the lowest score to that of the highest: a file is proven at them.
         """
         of = train if held_out is None else held_out
         chosen = threshold_of(
@@ -265,13 +286,21 @@ class Autoencoder(Network):
 
     def _each(self, data: Dataset, of: Callable[[Tensor, Tensor | None], Tensor]) -> Array:
         """What `of` gives of all examples, a batch at a time."""
-        found = []
+        found, training = [], self.training
+        self.eval()  # in training examples are corrupted, and codes drawn
         with torch.no_grad():
             for start in range(0, len(data), _BATCH):
                 rows = data.rows(np.arange(start, min(start + _BATCH, len(data))))
                 lengths = torch.from_numpy(rows.lengths) if self.ragged else None
                 found.append(of(torch.from_numpy(rows.x), lengths).numpy())
+        self.train(training)
         return np.concatenate(found)
+
+    def _taught(self, outputs: Outputs, x: Tensor, lengths: Tensor | None) -> Taught:
+        """As `taught`, by what `forward` has computed already where it holds that."""
+        if RAW not in outputs:
+            return self.taught(x, lengths)
+        return Taught(outputs[RAW], Code(outputs["code"], outputs.get("log_variance")))
 
     def _lengths(self, batch: Batch) -> Tensor | None:
         return batch["lengths"] if self.ragged else None

@@ -1,12 +1,14 @@
 """How an autoencoder is built, trained and used: what is common to all kinds of them."""
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal
 
 from edgeseq_runtime.errors import UsageError
 
 from edgeseq.nn.dense import check_sizes
 from edgeseq.nn.network import check_choice, check_positive
+from edgeseq.threshold import QUANTILE
 
 PARTS = ("full", "encoder", "decoder", "score")
 """What a file can hold of an autoencoder: all of it, or the code, the generator or the anomaly score alone."""
@@ -53,7 +55,7 @@ class CodeConfig:
     standardise: bool = True
     window: int | None = None
     score: Literal["error", "last", "bound"] = "error"
-    threshold_quantile: float = 0.999
+    threshold_quantile: float = QUANTILE
     threshold_deviations: float | None = None
     hold: list[int] = field(default_factory=lambda: [1, 1])
     hop: int = 1
@@ -77,8 +79,8 @@ class CodeConfig:
             wanted = "(time, features)" if self.window is not None else "at least one axis"
             raise UsageError(f"input_shape is {self.input_shape}, but {wanted} is expected")
         for name in ("beta", "warm_up", "corruption_level", "sparsity", "head_labels", "classes"):
-            if not getattr(self, name) >= 0:  # a NaN neither
-                raise UsageError(f"{name} is {getattr(self, name)}, but it must be at least 0")
+            if not (isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise UsageError(f"{name} is {getattr(self, name)}, but it must be at least 0, and finite")
         if self.head_labels and self.classes < 2:
             raise UsageError(
                 f"head_labels is {self.head_labels}, but the data has no class for each example; leave the head out"
@@ -87,6 +89,9 @@ class CodeConfig:
             raise UsageError(f"window is {self.window}, but a window has at least 2 steps")
         if not 0 < self.threshold_quantile < 1:
             raise UsageError(f"threshold_quantile is {self.threshold_quantile}, but it lies between 0 and 1")
+        deviations = self.threshold_deviations
+        if deviations is not None and not (isfinite(deviations) and deviations >= 0):
+            raise UsageError(f"threshold_deviations is {deviations}, but it must be at least 0, and finite")
         if len(self.hold) != 2 or not 1 <= self.hold[0] <= self.hold[1]:
             raise UsageError(f"hold is {self.hold}, but it is [k, n], with k from 1 to n")
 
@@ -111,6 +116,15 @@ class CodeConfig:
         if self.window is not None and self.hop > self.window:
             raise UsageError(
                 f"hop is {self.hop}, but it is at most the window's {self.window} steps, or some would not be looked at"
+            )
+        if self.threshold_deviations is not None and self.threshold_quantile != QUANTILE:
+            raise UsageError(
+                f"threshold_quantile is {self.threshold_quantile} and threshold_deviations "
+                f"{self.threshold_deviations}, two ways to choose one threshold; leave one of them out"
+            )
+        if self.beta != 1 and not self.variational:
+            raise UsageError(
+                f"beta is {self.beta}, but it is the weight of a variational code; set variational, or leave it"
             )
         if self.warm_up and not self.variational:
             raise UsageError("warm_up is of the weight beta of a variational autoencoder; set variational, or leave it")

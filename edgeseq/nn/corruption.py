@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 
 
-def corrupted(x: Tensor, kind: str, level: float, generator: torch.Generator | None = None) -> Tensor:
+def corrupted(
+    x: Tensor, kind: str, level: float, generator: torch.Generator | None = None, lengths: Tensor | None = None
+) -> Tensor:
     """An example with noise of the deviation `level`, or with that share of its entries set to 0, or to an extreme.
 
     x: float32 (batch, …). kind: gaussian, masking or salt-and-pepper (each entry the batch's smallest or largest value,
-    as a coin falls); none leaves x as it is.
+    as a coin falls); none leaves x as it is. lengths: int64 (batch,), of sequences whose padding is no value.
     """
     if kind == "none":
         return x
@@ -18,4 +20,5 @@ def corrupted(x: Tensor, kind: str, level: float, generator: torch.Generator | N
     if kind == "masking":
         return torch.where(chosen, 0.0, x)
     heads = torch.rand(x.shape, generator=generator, device=x.device) < 0.5
-    return torch.where(chosen, torch.where(heads, x.max(), x.min()), x)
+    known = x if lengths is None else x[torch.arange(x.shape[1], device=x.device) < lengths[:, None]]
+    return torch.where(chosen, torch.where(heads, known.max(), known.min()), x)

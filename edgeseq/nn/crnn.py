@@ -172,7 +172,7 @@ class Crnn(Network):
             limits={TIME: Limit(1, None), BATCH: Limit(1, None)},
             typical=dict(self.hints.typical),
             reason="its convolutions look ahead along the line",
-            derived={FRAMES: (TIME, self.config.reduce)},
+            derived={FRAMES: (TIME, self.config.reduce, 0)},
         )
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 EXAMPLES = "examples"
 """Among the hints how to draw inputs: a few real ones."""
 
+RAW = "raw"
+"""Beside what a file gives: what is rebuilt before the output's activation, for loss and figures in PyTorch."""
+
 
 class Part:
     """Base of the parts. network: whose part it is."""
@@ -68,13 +71,16 @@ class Part:
 
 
 class Full(Part):
-    """x -> rebuilt, in x's shape and units, and the code; of a variational one its mean, and log_variance."""
+    """x -> rebuilt, in x's shape and units, and the code; of a variational one its mean, and log_variance.
+
+    In PyTorch also raw, see RAW.
+    """
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:  # type: ignore[override]
         """x: (batch, *shape)."""
         code = self.network.encode(x, lengths)
-        rebuilt = masked(self.network.shown(self.network.rebuild(code.mean, x.shape[1], lengths)), lengths)
-        return {"rebuilt": rebuilt, **_named(code)}
+        raw = self.network.rebuild(code.mean, x.shape[1], lengths)
+        return {"rebuilt": masked(self.network.shown(raw), lengths), **_named(code), RAW: raw}
 
     def signature(self) -> Signature:
         """What goes in and out."""
@@ -113,6 +119,11 @@ class Decoder(Part):
         """Of the input."""
         return "noise" if self.config.variational else "code"
 
+    def inputs(self, x: Tensor, lengths: Tensor | None) -> dict[str, Tensor]:
+        """The codes of x (batch, *shape), and of sequences their lengths, at most the longest that it tells."""
+        code = {self.name: self.network.encode(x, lengths).mean}
+        return code if lengths is None else {**code, "steps": lengths.clamp(1, self._shape[0])}
+
     def forward(self, *given: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         """Code or noise: (batch, code_size); of sequences `steps` int64 (batch,)."""
         named = {**dict(zip((self.name, "steps"), given, strict=False)), **inputs}
@@ -141,15 +152,18 @@ class Decoder(Part):
 
 
 class Score(Part):
-    """x -> score, of each example, and alarm int64, 1 where it is above `threshold`. In PyTorch also alarm_margin."""
+    """x -> score, of each example, and alarm int64, 1 where it is above `threshold`, or no number at all.
+
+    In PyTorch also alarm_margin.
+    """
 
     def forward(  # type: ignore[override]
         self, x: Tensor, lengths: Tensor | None = None, threshold: Tensor | None = None
     ) -> dict[str, Tensor]:
         """x: (batch, *shape)."""
         score = self.network.scores(x, lengths)
-        above = score - (self.network.threshold if threshold is None else threshold)
-        return {"score": score, "alarm": (above > 0).long(), "alarm_margin": above.abs()}
+        limit = self.network.threshold if threshold is None else threshold
+        return {"score": score, "alarm": above(score, limit).long(), "alarm_margin": (score - limit).abs()}
 
     def signature(self) -> Signature:
         """What goes in and out."""
@@ -165,12 +179,19 @@ class Score(Part):
         return {"threshold": float(self.network.threshold)}
 
     def realistic(self, x: TensorSpec) -> TensorSpec:
-        """The input x, drawn as real examples are, with more or less noise: on both sides of the threshold."""
+        """The input x, drawn as real examples are, with more or less noise: on both sides of the threshold.
+
+        Noise of s deviations adds about s² to a squared error, so that what goes up to twice the threshold's root makes
+        scores on both of its sides. It is at most as large as the data's own deviation, feature by feature.
+        """
         kept = self.network.hints.draw.get(EXAMPLES)
         if kept is None:
             return x
-        deviation = float(self.network.x_deviation.mean())
-        return TensorSpec("x", "float32", x.axes, draw={EXAMPLES: kept, "deviation": deviation})
+        deviation = self.network.x_deviation
+        if self.config.loss == "mse":
+            unit = deviation if self.config.output == "linear" and self.config.standardise else 1.0
+            deviation = deviation.minimum(2 * self.network.threshold.clamp(min=0).sqrt() * unit)
+        return TensorSpec("x", "float32", x.axes, draw={EXAMPLES: kept, "deviation": deviation.tolist()})
 
 
 def part_of(network: "Autoencoder") -> Part:
@@ -181,6 +202,11 @@ def part_of(network: "Autoencoder") -> Part:
     if network.config.part in kinds:
         return kinds[network.config.part](network)
     return Score(network) if network.config.window is None else WindowScore(network)
+
+
+def above(score: Tensor, threshold: Tensor) -> Tensor:
+    """Which scores call for an alarm: a NaN too, since what overflows is nothing to be calm about."""
+    return ~(score <= threshold)
 
 
 def masked(values: Tensor, lengths: Tensor | None) -> Tensor:

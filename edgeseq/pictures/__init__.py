@@ -4,7 +4,7 @@ matplotlib is imported when something is drawn, not before. The same arrays give
 """
 
 from edgeseq.pictures.codes import plane
-from edgeseq.pictures.mosaic import grid, pairs
+from edgeseq.pictures.mosaic import check_grid, grid, pairs
 from edgeseq.pictures.series import alarms, curves
 
-__all__ = ["alarms", "curves", "grid", "pairs", "plane"]
+__all__ = ["alarms", "check_grid", "curves", "grid", "pairs", "plane"]

@@ -39,10 +39,22 @@ def grid(pictures: object) -> bytes:
         MissingPackageError: matplotlib is not installed.
     """
     cells = numbers("pictures", pictures, "n", "height", "width")
-    count, height, width = cells.shape
+    columns, scale = _squarest(*cells.shape)
+    return _sheet([_mosaic(cells, columns, scale)])
+
+
+def check_grid(count: int, height: int, width: int) -> None:
+    """Raise UsageError where so many pictures are too many for one grid, before they are there."""
+    columns, scale = _squarest(count, height, width)
+    rows = -(-count // columns)
+    _check_sheet(rows * (height * scale + _GAP) + _GAP, columns * (width * scale + _GAP) + _GAP)
+
+
+def _squarest(count: int, height: int, width: int) -> tuple[int, int]:
+    """How many pictures stand side by side in a grid, and how many pixels of the sheet a pixel becomes."""
     squarest = min(count, ceil(sqrt(count * height / width)))
     columns = min(range(squarest, min(count, 2 * squarest) + 1), key=lambda tried: (-count % tried, tried))
-    return _sheet([_mosaic(cells, columns, _scale(columns * width))])
+    return columns, _scale(columns * width)
 
 
 def pairs(inputs: object, rebuilt: object, shown: object = None) -> bytes:
@@ -81,16 +93,20 @@ def _mosaic(cells: Array, columns: int, scale: int) -> Array:
     return np.pad(sheet, ((0, _GAP), (0, _GAP)), constant_values=_EMPTY)
 
 
-def _sheet(bands: list[Array], names: tuple[str, ...] = ()) -> bytes:
-    """Bands, the first as wide as any, below each other; names: of each band's rows, written at its left."""
-    left = _LABELS if names else 0
-    tops = np.cumsum([0, *(len(band) + _BAND_GAP for band in bands)])
-    height, width = int(tops[-1]) - _BAND_GAP, left + bands[0].shape[1]
+def _check_sheet(height: int, width: int) -> None:
     if max(height, width) > _LARGEST:
         raise UsageError(
             f"these pictures need a sheet of {width} × {height} pixels, but it has at most {_LARGEST} a side; "
             "give fewer or smaller ones"
         )
+
+
+def _sheet(bands: list[Array], names: tuple[str, ...] = ()) -> bytes:
+    """Bands, the first as wide as any, below each other; names: of each band's rows, written at its left."""
+    left = _LABELS if names else 0
+    tops = np.cumsum([0, *(len(band) + _BAND_GAP for band in bands)])
+    height, width = int(tops[-1]) - _BAND_GAP, left + bands[0].shape[1]
+    _check_sheet(height, width)
     pixels = np.ones((height, width, 3))
     drawn = figure(width, height, layout=None)
     for top, band in zip(tops, bands, strict=False):

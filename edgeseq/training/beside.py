@@ -16,17 +16,19 @@ Array = NDArray[Any]
 def beside(network: Network, parts: Parts) -> dict[str, dict[str, float]]:
     """By method: `rebuild_error` of the test part, and `accuracy` of the same classifier on its codes.
 
-    The method is fitted to the training and validation part together. Nothing for what is no autoencoder of arrays.
+    The method is fitted to the training and validation part together, in the unit that the network's error is in.
+    Nothing for what is no autoencoder of arrays.
     """
     if not isinstance(network, Autoencoder) or network.ragged or network.config.window is not None:
         return {}
     known, test = network.examples(parts.train.join(parts.validation)), network.examples(parts.test)
-    count = min(network.config.code_size, *_flat(known).shape)
-    analysis = estimator("decomposition", "PCA", n_components=count, random_state=0).fit(_flat(known))
-    codes = analysis.transform(_flat(test))
-    figures = {"rebuild_error": float(np.square(analysis.inverse_transform(codes) - _flat(test)).mean())}
+    x, test_x = (_flat(data) / np.asarray(network.unit, np.float32) for data in (known, test))
+    count = min(network.config.code_size, *x.shape)
+    analysis = estimator("decomposition", "PCA", n_components=count, random_state=0).fit(x)
+    codes = analysis.transform(test_x)
+    figures = {"rebuild_error": float(np.square(analysis.inverse_transform(codes) - test_x).mean())}
     if network.head is not None:
-        figures["accuracy"] = _accuracy(network, analysis.transform(_flat(known)), known.y, codes, test.y)
+        figures["accuracy"] = _accuracy(network, analysis.transform(x), known.y, codes, test.y)
     return {"PCA": figures}
 
 

@@ -32,14 +32,14 @@ def card(
         f"# {name}\n\n{_network(recipe, parts, metrics)}",
         f"## Data\n\n{_data(parts)}",
         f"## Split\n\n{_split(recipe, parts, metrics)}",
-        f"## Figures\n\n{_figures(metrics)}",
+        f"## Figures\n\n{_figures(metrics, _notes(recipe, parts.train, metrics))}",
     ]
     for title, text in (("Search", searched(recipe, metrics)), ("Comparison", compared(recipe, metrics))):
         if text is not None:
             sections.append(f"## {title}\n\n{text}")
     if alarms := [name for name in metrics["test"] if name not in metrics["validation"]]:
         told = table(("figure", "value"), [(name, rounded(metrics["test"][name])) for name in alarms])
-        sections.append(f"## Alarms on the test part\n\nBy the threshold chosen on the validation part.\n\n{told}")
+        sections.append(f"## Alarms on the test part\n\n{_threshold(recipe)}\n\n{told}")
     if confusion is not None and parts.test.labels is not None:
         sections.append(f"## Classes of the test part\n\n{_classes(parts.test.labels, confusion)}")
     if pictures:
@@ -140,13 +140,40 @@ def _fitted(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     return how
 
 
-def _figures(metrics: Mapping[str, Any]) -> str:
+def _threshold(recipe: Recipe) -> str:
+    """What the alarms' threshold was chosen on."""
+    if not recipe.train.refit:
+        return "Alarms are by the threshold chosen on the validation part."
+    return (
+        "Alarms are by the threshold chosen on the training and validation parts together, which the network was "
+        "trained on: on what it has not seen scores are higher."
+    )
+
+
+def _notes(recipe: Recipe, data: Dataset, metrics: Mapping[str, Any]) -> list[str]:
+    """What is to be known of an autoencoder's figures."""
+    told, settings = [], recipe.model.settings
+    if "bound" in metrics["test"]:
+        unit = "in nats" if settings.get("loss") == "bce" else "up to a constant"
+        told.append(
+            f"`bound` is the evidence bound of an example, {unit}, with the code's mean in place of draws of it, so no "
+            "bound in the strict sense: mostly it lies higher."
+        )
+    several = data.x.shape[-1] > 1 and ("window" in settings or data.x.ndim == 2)
+    if "rebuild_error" in metrics["test"] and several and settings.get("output") != "sigmoid":
+        told.append("`rebuild_error` is in units of each feature's variance.")
+    if "event_recall" in metrics["validation"]:  # else its alarms stand in a section of their own
+        told.append(_threshold(recipe))
+    return told
+
+
+def _figures(metrics: Mapping[str, Any], notes: Sequence[str]) -> str:
     names = [name for name in metrics["test"] if name in metrics["validation"]]
     rows = [(part, *(rounded(metrics[part][name]) for name in names)) for part in ("validation", "test")]
     for method, figures in metrics.get("beside", {}).items():
         told = (rounded(figures[name]) if name in figures else "-" for name in names)
         rows.append((f"test, {method} with as many numbers", *told))
-    note = "The validation figures are of the network before any refit."
+    note = " ".join(["The validation figures are of the network before any refit.", *notes])
     if "repeats" not in metrics:
         return f"{table(('part', *names), rows)}\n\n{note}"
     each = [(run["seed"], *(rounded(run["test"][name]) for name in names)) for run in metrics["repeats"]]

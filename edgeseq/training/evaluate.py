@@ -1,6 +1,5 @@
 """Figures of a trained network on a dataset: loss, accuracy or error, and the confusion of classes."""
 
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -24,8 +23,8 @@ def evaluate(network: Network, data: Dataset) -> dict[str, float]:
     Of a mean squared error `mse` its root is shown, `rmse`, and `nrmse`, relative to the deviation of the targets; of
     `naive_mae` also `relative_mae`; of `valid_steps` also `valid_time`, in Lyapunov times, where the data knows those;
     of answers that end by themselves `length_mae`, in steps; of `edits` and `symbols` the `error_rate`, edits a symbol
-    of the answers; of `noisy_error` and `clean_error` the `psnr` of what is rebuilt of corrupted values from 0 to 1, in
-    decibels, and the `psnr_gain` on these.
+    of the answers; of `noisy_error` and `clean_error` the `psnr_gain` of what is rebuilt on the corrupted values, in
+    decibels, and where a sigmoid gives them, from 0 to 1, the `psnr`.
     Of an autoencoder of windows also the figures of its alarms, where the data has anomalies (edgeseq.training.alarms).
 
     Raises:
@@ -87,13 +86,21 @@ def _derived(means: Mapping[str, float], network: Network, data: Dataset) -> dic
         figures["nrmse"] = figures["rmse"] / deviation if deviation else np.inf
     if "clean_error" in figures:
         noisy, clean = figures.pop("noisy_error"), figures.pop("clean_error")
-        figures["psnr"], figures["psnr_gain"] = -10 * math.log10(clean), 10 * math.log10(noisy / clean)
+        if network.config.output == "sigmoid":
+            figures["psnr"] = _decibels(1.0, clean)
+        figures["psnr_gain"] = _decibels(noisy, clean)
     if "edits" in figures:
         edits, symbols = figures.pop("edits"), figures.pop("symbols")
         figures["error_rate"] = edits / symbols if symbols else float(edits and np.inf)
     if "valid_steps" in figures and data.lyapunov_steps is not None:
         figures["valid_time"] = figures["valid_steps"] / data.lyapunov_steps
     return figures
+
+
+def _decibels(above: float, below: float) -> float:
+    """Of a ratio of two errors; NaN where both are 0, infinite where one is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(10 * np.log10(np.float64(above) / below))
 
 
 def _alarms(network: Network, data: Dataset) -> dict[str, float]:

@@ -102,7 +102,12 @@ def _sample(network: Network, test: Dataset, part: str | None) -> bytes:
     rows = np.unique(np.linspace(0, len(test) - 1, _SAMPLES).astype(int))
     (batch,) = Batches(test.rows(rows), _SAMPLES)
     kept = {"y": batch["y"], **({"y_lengths": batch["y_lengths"]} if "y_lengths" in batch else {})}
-    arrays = {name: tensor.numpy() for name, tensor in {**network.inputs(batch), **kept}.items()}
+    with torch.no_grad():  # a decoder's input is what the encoder gives
+        given = network.inputs(batch)
+    ragged = "lengths" in batch and bool((batch["lengths"] < batch["x"].shape[1]).any())
+    if network.signature().streamable and ragged:  # of scores of windows too, which take no lengths
+        given.setdefault("lengths", batch["lengths"] // getattr(network.config, "hop", 1))
+    arrays = {name: tensor.numpy() for name, tensor in {**given, **kept}.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -10,7 +10,7 @@ from typing import Any
 from edgeseq_runtime.errors import UsageError
 
 from edgeseq.data import Parts
-from edgeseq.nn import ClosedForm, Network
+from edgeseq.nn import Autoencoder, ClosedForm, Network
 from edgeseq.recipe import Recipe
 from edgeseq.training.evaluate import evaluate
 from edgeseq.training.figures import check_measured
@@ -56,6 +56,7 @@ class Run:
         """The network before it is fitted. Raises UsageError where recipe, family and data do not go together."""
         _check_train_table(self.recipe, self.parts)
         network = network_for(self.recipe.model, self.parts.train, self.recipe.train.seed)
+        _check_targets(self.recipe, network)
         check_measured(self.recipe.expect, network, self.parts.validation)
         if self.recipe.train.truncate is not None and not network.carries:
             raise UsageError("'truncate' carries states from piece to piece, but this network has none to carry on")
@@ -112,3 +113,14 @@ def _check_train_table(recipe: Recipe, parts: Parts) -> None:
         raise UsageError("'truncate' is for data with an answer for every step; this has one for each example")
     if table.shift and (data.lengths is not None or data.x.ndim < 3):
         raise UsageError(f"'shift' moves images, but x has shape {data.x.shape}; leave it out")
+
+
+def _check_targets(recipe: Recipe, network: Network) -> None:
+    """Raise UsageError where noise would carry what an autoencoder is to rebuild out of reach of its sigmoid."""
+    if not isinstance(network, Autoencoder) or network.config.output != "sigmoid":
+        return
+    if given := [name for name in ("noise", "offset") if getattr(recipe.train, name)]:
+        raise UsageError(
+            f"'{given[0]}' changes what is to be rebuilt too, and takes it beyond 0 and 1, where no sigmoid follows; "
+            "set corruption = 'gaussian' and corruption_level in the table 'model' in its place"
+        )

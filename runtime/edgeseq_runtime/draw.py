@@ -26,7 +26,10 @@ def draw_inputs(signature: Signature, sizes: Mapping[str, int], seed: int, ragge
 
 
 def draw_states(signature: Signature, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
-    """Random states: of deviation 0.5, inside the range a gated cell's own states take; counters from 1 to 8."""
+    """Random states: of deviation 0.5, inside the range a gated cell's own states take; counters from 1 to 8.
+
+    Where a counter has a range, the first and half of the others are as high as they get, as in a long stream.
+    """
     rng = np.random.default_rng(seed)
     return {s.input: _state(s, sizes, rng) for s in signature.states}
 
@@ -62,7 +65,7 @@ def draw(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator") -
 
 
 def _like_examples(
-    examples: list[list[float]], deviation: float, shape: tuple[int, ...], rng: "np.random.Generator"
+    examples: list[list[float]], deviation: float | list[float], shape: tuple[int, ...], rng: "np.random.Generator"
 ) -> Array:
     """Rows that are an example each, repeated or cut to length from some step on, with more or less noise or none.
 
@@ -76,12 +79,16 @@ def _like_examples(
         start = rng.integers(steps.shape[1])
         steps = steps[:, (start + np.arange(length)) % steps.shape[1]]
     level = rng.choice([0.0, 1.0], shape[0]) * rng.random(shape[0])
-    noise = deviation * rng.standard_normal(shape)
+    noise = np.asarray(deviation) * rng.standard_normal(shape)
     return steps.reshape(shape) + level.reshape(-1, *(1,) * (len(shape) - 1)) * noise
 
 
 def _state(state: StatePair, sizes: Mapping[str, int], rng: "np.random.Generator") -> Array:
     shape = state.shape(sizes)
+    if state.range is not None:
+        highest = rng.random(shape) < 0.5
+        highest.flat[:1] = True
+        return np.where(highest, state.range[1] - 1, rng.integers(*state.range, shape)).astype(state.dtype)
     if np.issubdtype(np.dtype(state.dtype), np.integer):
         return rng.integers(1, 9, shape).astype(state.dtype)
     return (0.5 * rng.standard_normal(shape)).astype(state.dtype)

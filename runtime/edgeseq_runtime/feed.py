@@ -15,6 +15,10 @@ Array = NDArray[Any]
 Inputs = ArrayLike | Mapping[str, ArrayLike]
 
 
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_LARGEST_INT64 = int(np.iinfo(np.int64).max)
+
+
 class Feed:
     """Checks and completes the inputs of one model.
 
@@ -232,12 +236,14 @@ def checked_values(
             raise UsageError(
                 f"value '{key}' of {name} is {value!r}, but a {'whole ' if whole else ''}number is expected"
             )
-        try:
-            arrays[key] = np.array(value, np.int64 if whole else np.float32)
-        except OverflowError as error:
-            raise UsageError(f"value '{key}' of {name} is {value}, which is too large") from error
-        if not np.isfinite(arrays[key]):
+        value = value.item() if isinstance(value, np.generic) else value
+        if not -np.inf < value < np.inf:
             raise UsageError(f"value '{key}' of {name} is {value}, but a finite number is expected")
+        if abs(value) > (_LARGEST_INT64 if whole else LARGEST_FLOAT32):  # before numpy warns of it
+            raise UsageError(
+                f"value '{key}' of {name} is {value}, which is too large for {'int64' if whole else 'float32'}"
+            )
+        arrays[key] = np.array(value, np.int64 if whole else np.float32)
     return arrays
 
 

@@ -9,12 +9,14 @@ from edgeseq_runtime.errors import InputError, UsageError
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
-from edgeseq.data import Dataset
+from edgeseq.data import Dataset, Parts
 from edgeseq.nn import Hints, build, entry, with_settings
 from edgeseq.nn.autoencoder import Code, divergence
 from edgeseq.nn.corruption import corrupted
 from edgeseq.nn.parts import EXAMPLES
 from edgeseq.nn.windows import windows
+from edgeseq.training.beside import beside
+from edgeseq.training.evaluate import evaluate
 
 BCE = {"loss": "bce", "output": "sigmoid"}
 LEVELS = {"gaussian": 0.5, "masking": 0.3, "salt-and-pepper": 0.3}
@@ -89,6 +91,14 @@ def test_loss_is_the_one_computed_by_hand(family, settings, standardise):
     torch.testing.assert_close(loss(network, data), wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("raw", [-4.0, 4.0])
+def test_cross_entropy_rises_beyond_0_and_1(raw):
+    x = torch.tensor([[1.0, 2, 9, 255], [0, -1, -9, -255]])
+    errors = made("ae", images(5, (4,)), **BCE).errors(torch.full_like(x, raw), x)
+    nearest = F.binary_cross_entropy_with_logits(torch.full_like(x, raw), x.clamp(0, 1), reduction="none")
+    torch.testing.assert_close(errors, nearest + torch.tensor([0, 1, 64, 254**2, 0, 1, 81, 255**2]).reshape(2, 4))
+
+
 @pytest.mark.parametrize("variational", [False, True])
 def test_loss_of_sequences_is_of_the_steps_before_their_end(variational):
     data = sequences()
@@ -146,6 +156,51 @@ def test_metrics_are_in_the_units_of_the_data():
     assert noisy["clean_error"] != noisy["rebuild_error"]
 
 
+@pytest.mark.parametrize(("family", "settings"), [("ae", {"head_labels": 10}), ("recae", {"variational": True})])
+def test_loss_and_figures_take_what_forward_has_computed(family, settings, monkeypatch):
+    data = sequences() if family == "recae" else images()
+    network = made(family, data, **settings)
+    given = batch(data)
+    with torch.no_grad():
+        wanted = {"loss": network.loss({}, given), **network.metrics({}, given)}
+        outputs = network(**network.inputs(given))
+        monkeypatch.setattr(network, "encode", None)
+        monkeypatch.setattr(network, "rebuild", None)
+        assert {"loss": network.loss(outputs, given), **network.metrics(outputs, given)} == wanted
+        assert (network.decisions(outputs, given) is None) is (family == "recae")
+
+
+def test_errors_of_unlike_features_are_in_units_of_each():
+    data = images(30, (3,))
+    unlike = replace(data, x=data.x * np.array([1, 1000, 0.01], np.float32))
+    one, other = (made("ae", each, code_size=1) for each in (data, unlike))
+    torch.testing.assert_close(one.metrics({}, batch(data)), other.metrics({}, batch(unlike)), rtol=1e-3, atol=0)
+    torch.testing.assert_close(one.metrics({}, batch(data))["rebuild_error"], loss(one, data))
+    figures = [beside(network, Parts(each, each, each, "")) for network, each in ((one, data), (other, unlike))]
+    assert figures[0]["PCA"]["rebuild_error"] == pytest.approx(figures[1]["PCA"]["rebuild_error"], rel=1e-3, abs=1e-6)
+    sigmoid = made("ae", data, output="sigmoid")
+    missed = full(sigmoid, data)["rebuilt"] - torch.from_numpy(data.x)
+    torch.testing.assert_close(sigmoid.metrics({}, batch(data))["rebuild_error"], missed.square().mean())
+
+
+@pytest.mark.parametrize("output", ["linear", "sigmoid"])
+def test_decibels_are_of_values_from_0_to_1(output, monkeypatch):
+    data = images()
+    network = made("ae", data, output=output, corruption="masking", corruption_level=0.3)
+    with torch.no_grad():
+        found = network.metrics({}, batch(data))
+    figures = evaluate(network, data)
+    gain = 10 * np.log10(float(found["noisy_error"] / found["clean_error"]))
+    assert figures["psnr_gain"] == pytest.approx(gain, rel=1e-4)
+    assert figures.get("psnr") == (
+        pytest.approx(-10 * np.log10(float(found["clean_error"])), rel=1e-4) if output == "sigmoid" else None
+    )
+    for noisy, clean, wanted in ((0.5, 0.0, np.inf), (0.0, 0.5, -np.inf), (0.0, 0.0, np.nan)):
+        errors = {"noisy_error": torch.tensor(noisy), "clean_error": torch.tensor(clean)}
+        monkeypatch.setattr(network, "metrics", lambda *_, errors=errors: errors)
+        np.testing.assert_equal(evaluate(network, data)["psnr_gain"], wanted)
+
+
 @pytest.mark.parametrize("kind", ["none", *LEVELS])
 def test_corruption_is_of_its_kind_and_level(kind):
     x, level = torch.rand(200, 50, generator=torch.Generator().manual_seed(1)) + 0.5, LEVELS.get(kind, 0.0)
@@ -167,6 +222,22 @@ def test_corruption_is_of_its_kind_and_level(kind):
         assert (found[changed] == x.max()).float().mean().item() == pytest.approx(0.5, abs=0.03)
     if kind != "gaussian":
         assert bool((corrupted(x, kind, 1.0) == x).all()) is (kind == "none")
+
+
+def test_padding_is_no_extreme():
+    x, lengths = torch.rand(20, 8, 2) + 5, torch.arange(20) % 8 + 1
+    known = torch.arange(8) < lengths[:, None]
+    padded = torch.where(known[..., None], x, 0.0)
+    found = corrupted(padded, "salt-and-pepper", 0.5, lengths=lengths)[known]
+    assert found.min() == x[known].min()
+    assert found.max() == x[known].max()
+    data = replace(sequences(), x=sequences().x + 5)
+    noisy = replace(data, x=np.where(data.valid[..., None], data.x, 100).astype(np.float32))
+    network = made("recae", data, hidden_size=4, corruption="salt-and-pepper", corruption_level=0.5)
+    found, other = network.metrics({}, batch(data)), network.metrics({}, batch(noisy))
+    assert found == other
+    network.train()
+    assert loss(network, data) == loss(network, noisy)
 
 
 @pytest.mark.parametrize("kind", LEVELS)
@@ -310,6 +381,16 @@ def test_threshold_is_chosen_on_what_is_held_out():
     assert with_settings(deviating, {"part": "score"}).values() == {"threshold": deviating.threshold.item()}
 
 
+def test_a_threshold_is_of_examples_as_they_are_in_training_too():
+    train = images(40)
+    network = made("ae", train, corruption="gaussian", corruption_level=0.5)
+    network.finish(train, None)
+    wanted = network.threshold.item()
+    network.train().finish(train, None)
+    assert network.threshold.item() == wanted
+    assert network.training
+
+
 @pytest.mark.parametrize(
     ("rows", "said"), [([0], "at least 2 scores, but there is 1"), ([3, 3, 3], "the data is constant")]
 )
@@ -362,6 +443,23 @@ def test_a_head_is_fitted_to_as_many_labels_as_were_asked_for():
         made("ae", data, head_labels=41).finish(data, None)
     assert made("ae", data).hints.labels is None
     assert made("ae", data).decisions({}, batch(data)) is None
+
+
+@pytest.mark.parametrize(("family", "variational"), [("ae", False), ("recae", True)])
+def test_a_decoder_takes_codes_and_tells_as_many_steps(family, variational):
+    data = sequences() if family == "recae" else images()
+    network = made(family, data, **({"variational": True} if variational else {}))
+    network.hints = replace(network.hints, longest=5)  # shorter than one that it is tested on
+    decoder = with_settings(network, {"part": "decoder"})
+    given = decoder.inputs(batch(data))
+    wanted = full(network, data)
+    torch.testing.assert_close(given.pop("noise" if variational else "code"), wanted["code"])
+    steps = [len(row) for row in data.x] if family == "ae" else np.minimum(data.lengths, 5).tolist()
+    assert [each.tolist() for each in given.values()] == ([] if family == "ae" else [steps])
+    rebuilt = decoder(**decoder.inputs(batch(data)))["rebuilt"]
+    for row, length in enumerate(steps):
+        if family == "ae" or data.lengths[row] == length:
+            torch.testing.assert_close(rebuilt[row, :length], wanted["rebuilt"][row, :length])
 
 
 def test_windows_are_a_step_apart_and_of_one_sequence_after_the_other():
@@ -453,6 +551,10 @@ SERIES = {"input_shape": [50, 2], "window": 8}
         ("ae", {"variational": True}, "the family is 'ae', but its config says variational = True"),
         ("vae", {"variational": False}, "the family is 'vae', but its config says variational = False"),
         ("vae", {"beta": -0.1}, "beta is -0.1, but it must be at least 0"),
+        ("vae", {"beta": float("inf")}, "beta is inf, but it must be at least 0, and finite"),
+        ("vae", {"beta": float("nan")}, "beta is nan, but it must be"),
+        ("ae", {"beta": 0.5}, "beta is 0.5, but it is the weight of a variational code"),
+        ("ae", {"corruption": "gaussian", "corruption_level": float("inf")}, "corruption_level is inf, but it must be"),
         ("vae", {"warm_up": -1}, "warm_up is -1, but it must be at least 0"),
         ("ae", {"warm_up": 5}, "warm_up is of the weight beta of a variational autoencoder"),
         ("ae", {"sparsity": -1.0}, "sparsity is -1.0, but it must be at least 0"),
@@ -476,6 +578,10 @@ SERIES = {"input_shape": [50, 2], "window": 8}
         ("ae", {**SERIES, "window": 1}, "window is 1, but a window has at least 2 steps"),
         ("ae", {"threshold_quantile": 1.0}, "threshold_quantile is 1.0, but it lies between 0 and 1"),
         ("ae", {"threshold_quantile": 0.0}, "threshold_quantile is 0.0, but it lies between 0 and 1"),
+        ("ae", {"threshold_deviations": -3.0}, "threshold_deviations is -3.0, but it must be at least 0, and finite"),
+        ("ae", {"threshold_deviations": float("nan")}, "threshold_deviations is nan, but it must be"),
+        ("ae", {"threshold_deviations": float("inf")}, "threshold_deviations is inf, but it must be"),
+        ("ae", {"threshold_quantile": 0.9, "threshold_deviations": 3.0}, "0.9 and .* 3.0, two ways to choose one"),
         ("ae", {"part": "code"}, "'part' of the config .* is 'code', but it must be"),
         ("convae", {"channels": []}, "channels is empty, but at least one convolution is needed"),
         ("convae", {"channels": [4, 0]}, r"channels is \[4, 0\]"),

@@ -10,21 +10,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
 import torch
 from edgeseq_export import export
 from edgeseq_runtime import load
+from edgeseq_runtime.errors import UsageError
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from edgeseq import checkpoint
+from edgeseq import checkpoint, pictures, recipe
 from edgeseq.cli.app import app
 from edgeseq.cli.run import _tables
 from edgeseq.data import Dataset
-from edgeseq.nn import Hints, build
+from edgeseq.nn import Hints, build, with_settings
 from edgeseq.opening import open_source
+from edgeseq.training import train
+from edgeseq.training.folder import _sample
 
 WINDOW = 6
 PARTS = ("full", "encoder", "decoder", "score")
@@ -160,6 +162,77 @@ def test_whole_runs_show_both_for_each_step(folder: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(rest["score"], result["score"][7:], 1e-5)  # no step of it is without a window
 
 
+def test_a_score_that_is_no_number_is_told_from_none_yet(folder: Path, tmp_path: Path) -> None:
+    file, rows = folder / "alarm.score.onnx", series(13, 9)
+    rows[6] = 3e38
+    lost = load(file).run(rows[None])["score"][0]
+    assert np.isnan(lost[6:12]).all()
+    assert np.isfinite(lost[:6]).all()
+    path = write_csv(tmp_path / "sensor.csv", rows)
+    cells = [line[-2:] for line in told(file, "--input", path)[1:]]
+    assert cells[:5] == [["", "0"]] * 5
+    assert cells[6:12] == [["nan", "1"]] * 6
+    assert told(file, "--input", path, "--stream", between=",") == cells
+    (result,) = json.loads(run("run", file, "--input", path, "--json").stdout)["results"]
+    assert result["score"][6:12] == [None] * 6
+    assert result["alarm"][6:12] == [1] * 6
+    done = run("run", file, "--input", write_csv(tmp_path / "lost.csv", rows[6:12]))
+    assert done.exit_code == 0, done.output  # there is a score, though it is none
+
+
+def ragged(folder: Path, lengths: list[int], suffix: str) -> Path:
+    """Series of unequal length, with lengths beside them, or as lines."""
+    path, x = folder / f"ragged{suffix}", np.zeros((len(lengths), max(lengths) + 2, 2), np.float32)
+    for row, length in enumerate(lengths):
+        x[row, :length] = series(length, row)
+    if suffix == ".npz":
+        np.savez(path, x=x, lengths=lengths)
+    else:
+        path.write_text("\n".join(json.dumps(row[:length].tolist()) for row, length in zip(x, lengths, strict=True)))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".jsonl"])
+def test_answers_end_where_a_row_ends(folder: Path, tmp_path: Path, suffix: str) -> None:
+    file, lengths = folder / "alarm.score.onnx", [9, 4, 14]
+    path = ragged(tmp_path, lengths, suffix)
+    results = json.loads(run("run", file, "--input", path, "--json").stdout)["results"]
+    for row, (result, length) in enumerate(zip(results, lengths, strict=True)):
+        alone = load(file).run(series(length, row)[None])
+        assert result["score"][:5] == [None] * min(5, length)
+        np.testing.assert_allclose(result["score"][5:], alone["score"][0, 5:], 1e-5)
+        assert result["alarm"] == alone["alarm"][0].tolist()
+    run("run", file, "--input", path, "-o", tmp_path / "out.npz")
+    assert np.load(tmp_path / "out.npz")["lengths"].tolist() == lengths
+    one = ragged(tmp_path, [9], ".npz")
+    assert len(told(file, "--input", one, "--stream", between=",")) == 9
+    done = run("run", file, "--input", ragged(tmp_path, [5, 4], suffix))
+    assert done.exit_code == 2
+    assert "there are 5 steps, but alarm.score.onnx scores windows of 6" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".jsonl"])
+def test_a_threshold_is_chosen_up_to_the_rows_ends(alarm: Path, tmp_path: Path, suffix: str) -> None:
+    lengths = [9, 4, 14]
+    path = ragged(tmp_path, lengths, suffix)
+    each = [load(alarm).run(series(length, row)[None])["score"][0, 5:] for row, length in enumerate(lengths)]
+    scores = np.concatenate(each).astype(np.float64)
+    done = run("threshold", alarm, "--on", path, "--quantile", 0.5, "--json")
+    assert json.loads(done.stdout)["chosen"]["scores"] == len(scores) == 13
+    assert load(alarm).values["threshold"] == pytest.approx(np.quantile(scores, 0.5), rel=1e-5)
+    done = run("threshold", alarm, "--on", ragged(tmp_path, [5, 4], suffix))
+    assert "has 5 steps, but alarm.onnx scores windows of 6" in done.stderr
+
+
+@pytest.mark.parametrize("lengths", [[9, 4], [9.5, 4.0, 9.0], [0, 4, 9], [12, 4, 9]])
+def test_lengths_that_do_not_fit_are_refused(folder: Path, tmp_path: Path, lengths: list[float]) -> None:
+    np.savez(tmp_path / "x.npz", x=np.stack([series(11, row) for row in range(3)]), lengths=lengths)
+    done = run("run", folder / "alarm.score.onnx", "--input", tmp_path / "x.npz")
+    assert done.exit_code == 2
+    assert "'lengths'" in done.stderr
+    assert "Traceback" not in done.output
+
+
 @pytest.mark.parametrize("bad", ["", ",", "nan,1", "1,", "inf,0", "1", "x,1", "[1, null]"])
 @pytest.mark.parametrize("at", [0, 1, 3, 14])
 def test_a_missing_sample_has_a_line_that_says_so_and_leaves_the_state(folder: Path, bad: str, at: int) -> None:
@@ -220,6 +293,75 @@ def test_sequences_of_unequal_length_are_rebuilt_up_to_their_ends(tmp_path: Path
     assert [row[0] for row in rows[1:]] == ["0"] * 2 + ["1"] * 5
 
 
+def trained(folder: Path, model: str, more: str = "", **arrays: np.ndarray) -> Path:
+    """Where a training of an epoch, of the recipe's table `model`, has left its files."""
+    text = f'model = {{ {model} }}\ndata = {{ path = "mine.npz" }}\ntrain = {{ epochs = 1, seed = 0{more} }}\n'
+    (folder / "recipe.toml").write_text(text)
+    np.savez(folder / "mine.npz", **arrays)  # type: ignore[arg-type]  # numpy takes names for flags
+    train(recipe.load(folder), folder / "out", device="cpu")
+    return folder / "out"
+
+
+def test_the_sample_of_a_decoder_is_codes_and_how_many_steps_to_tell(tmp_path: Path) -> None:
+    lengths = np.arange(30) % 6 + 3
+    x = np.where(np.arange(8)[:, None] < lengths[:, None, None], np.float32(1), np.float32(0)).repeat(2, 2)
+    model = 'family = "recae", code_size = 3, hidden_size = 4 }\nexport = { part = "decoder"'
+    out = trained(tmp_path, model, x=x, y=np.arange(30) % 2, lengths=lengths)
+    sample = dict(np.load(out / "sample.npz"))
+    decoder = open_source(out / "recae.pt", {"part": "decoder"}).module
+    with torch.no_grad():
+        rebuilt = decoder(torch.from_numpy(sample["code"]), torch.from_numpy(sample["steps"]))["rebuilt"].numpy()
+    assert ((rebuilt != 0).all(2).sum(1) == sample["steps"]).all()
+    assert len(set(sample["steps"])) > 1
+
+
+@pytest.mark.parametrize(
+    ("part", "hop", "kept"), [("score", 1, [9, 15, 12]), ("score", 2, [4, 7, 6]), ("full", 1, None)]
+)
+def test_the_sample_of_series_of_unequal_length_has_lengths(
+    folder: Path, tmp_path: Path, part: str, hop: int, kept: list[int] | None
+) -> None:
+    network = with_settings(checkpoint.load(folder / "alarm.pt").module, {"hop": hop})
+    x = np.stack([series(15, row) for row in range(3)])
+    test = Dataset(x, np.zeros((3, 15), np.int64), np.array([9, 15, 12]), ("normal", "anomaly"))
+    (tmp_path / "sample.npz").write_bytes(_sample(network, test, part))
+    sample = dict(np.load(tmp_path / "sample.npz"))
+    assert sample.get("lengths", np.array(None)).tolist() == kept
+    if hop == 1 and part == "score":
+        done = run("run", folder / "alarm.score.onnx", "--input", tmp_path / "sample.npz", "--json")
+        assert [len(result["alarm"]) for result in json.loads(done.stdout)["results"]] == kept
+
+
+@pytest.mark.parametrize("disturbed", ["noise", "offset"])
+def test_what_a_sigmoid_is_to_rebuild_is_not_disturbed(tmp_path: Path, disturbed: str) -> None:
+    x = np.random.default_rng(0).random((30, 4, 4)).astype(np.float32)
+    with pytest.raises(UsageError, match=f"'{disturbed}' changes what is to be rebuilt too, .* set corruption"):
+        trained(tmp_path, 'family = "ae", output = "sigmoid"', f", {disturbed} = 0.1", x=x, y=np.arange(30) % 2)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_card_says_what_a_threshold_and_the_figures_are(tmp_path: Path, refit: bool) -> None:
+    x, y = series(360).reshape(12, 30, 2), np.tile(np.arange(30) > 27, (12, 1)).astype(np.int64)
+    model = 'family = "vae", code_size = 2, window = 6, hidden_sizes = [8]'
+    out = trained(tmp_path, model, f", refit = {str(refit).lower()}", x=x, y=y, lengths=np.full(12, 30))
+    told, figures = (out / "card.md").read_text(), json.loads((out / "metrics.json").read_text())["test"]
+    assert ("threshold chosen on the validation part" in told) is not refit
+    assert ("validation parts together, which the network was trained on: on what" in told) is refit
+    assert "an example, up to a constant, with the code's mean in place of draws" in told
+    assert "`rebuild_error` is in units of each feature's variance." in told
+    divergences = (-figures["bound"] - figures["rebuild_error"] * x[0, :6].size / 2) / x[0, :6].size
+    assert figures["loss"] == pytest.approx(figures["rebuild_error"] / 2 + divergences, rel=1e-4)
+
+
+def test_windows_of_a_recurrent_network_have_no_steps_to_choose(tmp_path: Path) -> None:
+    config = {"input_shape": [50, 2], "window": WINDOW, "code_size": 3, "hidden_size": 4}
+    checkpoint.save(tmp_path / "recae.pt", build("recae", config).eval(), {}, {})
+    done = run("export", tmp_path / "recae.pt", "--recurrence", "unroll", "--steps", 5)
+    assert done.exit_code == 2
+    assert "recae.pt has no axis that the unroll form would fix" in done.stderr
+    assert "max_length" not in done.stderr
+
+
 @pytest.mark.parametrize(("count", "shown"), [(14, 14), (15, 15), (784, 15)])
 def test_a_terminal_shows_the_first_of_many_columns(count: int, shown: int) -> None:
     parts = _tables([str(i) for i in range(count)], [[f"v{i}" for i in range(count)]])
@@ -235,7 +377,6 @@ def test_samples_are_drawn_as_a_picture(folder: Path, tmp_path: Path) -> None:
     file, path = folder / "vae.decoder.onnx", tmp_path / "grid.png"
     done = run("run", file, "--set", "samples=16", "--seed", 3, "-o", path)
     assert done.exit_code == 0, done.output
-    picture = matplotlib.image.imread(path)
     run("run", file, "--set", "samples=16", "--seed", 3, "-o", tmp_path / "out.npy")
     drawn = np.load(tmp_path / "out.npy")
     assert drawn.shape == (16, 8, 7)
@@ -247,7 +388,7 @@ def test_samples_are_drawn_as_a_picture(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
     run("run", file, "--set", "samples=16", "--seed", 4, "-o", tmp_path / "other.png")
     assert (tmp_path / "other.png").read_bytes() != path.read_bytes()
-    assert picture.ndim in (2, 3)
+    assert path.read_bytes() == pictures.grid(drawn)
 
 
 def test_codes_may_be_given_in_place_of_noise(folder: Path, tmp_path: Path) -> None:
@@ -265,14 +406,19 @@ def test_codes_may_be_given_in_place_of_noise(folder: Path, tmp_path: Path) -> N
 def test_pictures_stand_above_what_was_rebuilt_of_them(folder: Path, tmp_path: Path) -> None:
     x = np.random.default_rng(2).random((3, 8, 7)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", 1 - x)
-    for name in ("x", "y"):
-        done = run("run", folder / "vae.full.onnx", "--input", tmp_path / f"{name}.npy", "-o", tmp_path / f"{name}.png")
-        assert done.exit_code == 0, done.output
-    one, other = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("x", "y"))
-    assert one.shape == other.shape
-    assert one.shape[1] > one.shape[0]
-    assert (one != other).any()
+    done = run("run", folder / "vae.full.onnx", "--input", tmp_path / "x.npy", "-o", tmp_path / "x.png")
+    assert done.exit_code == 0, done.output
+    rebuilt = load(folder / "vae.full.onnx").run(x)["rebuilt"]
+    assert (tmp_path / "x.png").read_bytes() == pictures.pairs(x, rebuilt) != pictures.pairs(rebuilt, x)
+
+
+def test_windows_are_drawn_as_curves(folder: Path, tmp_path: Path) -> None:
+    x = series(2 * WINDOW).reshape(2, WINDOW, 2)
+    np.save(tmp_path / "x.npy", x)
+    done = run("run", folder / "alarm.full.onnx", "--input", tmp_path / "x.npy", "-o", tmp_path / "x.png")
+    assert done.exit_code == 0, done.output
+    rebuilt = load(folder / "alarm.full.onnx").run(x)["rebuilt"]
+    assert (tmp_path / "x.png").read_bytes() == pictures.curves(x, rebuilt)
 
 
 def test_a_picture_needs_matplotlib(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,6 +562,14 @@ GAP = "left,right\n" + "1,2\n3,4\n" * 5
         ("run {f}/vae.decoder.onnx --input {x}.npy", np.ones((2, 4)), "'noise' has 4 numbers a row, but .* takes 3"),
         ("run {f}/vae.decoder.onnx --set samples=0", "", "samples is 0, but a whole number from 1 is expected"),
         ("run {f}/vae.decoder.onnx --set samples=2.5", "", "samples is 2.5, but a whole number"),
+        ("run {f}/vae.decoder.onnx --set samples=99999999999", "", "would take .* MiB of memory, but at most 2048"),
+        (f"run {{f}}/vae.decoder.onnx --set samples={10**400}", "", "is no finite number"),
+        ("run {f}/vae.decoder.onnx --set samples=1000000 -o {x}.png", "", "need a sheet of .* pixels, but it has at"),
+        ("run {m} --input {x}.csv --set threshold=1e40", GAP, "is 1e[+]40, which is too large for float32"),
+        ("threshold {m} --on {x}.csv --deviations 1e300", series(40), "would be .*, which is too large for float32"),
+        ("threshold {m} --on {x}.csv --deviations 1e308", series(40) * 1e4, "too large for float32"),
+        ("export {f}/vae.pt --recurrence unroll --steps 5", "", "vae.pt has no axis .* so it takes no steps"),
+        ("export {f}/alarm.pt --recurrence unroll --steps 5", "", "alarm.pt has no axis .* so it takes no steps"),
         ("run {f}/vae.decoder.onnx --input {x}.npy --set samples=3", np.ones((2, 3)), "'samples' is set, but"),
         ("run {f}/vae.decoder.onnx --stream", "", "cannot be streamed"),
         ("run {f}/ae.decoder.onnx --set samples=3 --input {x}.csv", "1,2,3\n", "no generator: it answers .*'code'"),
@@ -423,6 +577,7 @@ GAP = "left,right\n" + "1,2\n3,4\n" * 5
         ("run {m} --set samples=3 --input {x}.csv", GAP, "no generator"),
         ("run {f}/vae.encoder.onnx --input {x}.npy -o {x}.png", np.ones((2, 8, 7)), "'code' has the axes batch, 3"),
         ("run {m} --input {x}.csv -o {x}.png", GAP, "'score' has the axes batch, time"),
+        ("run {f}/alarm.decoder.onnx --input {x}.csv -o {x}.png", "1,2,3\n", "windows of series.* take the part"),
         ("run {m} --input {x}.csv --stream -o {x}.png", GAP, "no known format"),
         ("run {f}/vae.full.onnx --input {x}.png", b"\x89PNG\r\n", "x.png' has no known format; give a file"),
         ("run {f}/vae.full.onnx --input {x}.npy", b"\x89PNG\r\n", "is not a readable .npy file"),

@@ -153,6 +153,18 @@ def test_hops_and_states_may_be_given_as_the_file_has_them(folder: Path, tmp_pat
     np.testing.assert_allclose(rest["score"], one["score"][2:], rtol=1e-5)  # none of it is without a window
 
 
+def test_lengths_beside_series_count_samples(folder: Path, tmp_path: Path) -> None:
+    lengths, x, file = [18, 11, 3], np.stack([series(20, row) for row in range(3)]), folder / "4.onnx"
+    np.savez(tmp_path / "x.npz", x=x, lengths=lengths)
+    done = run("run", file, "--input", tmp_path / "x.npz", "--json")
+    assert done.exit_code == 0, done.output
+    results = json.loads(done.stdout)["results"]
+    assert [len(result["alarm"]) for result in results] == [4, 2, 0]
+    assert "the last 3 steps are left out" in done.stderr
+    done = run("threshold", shutil.copy(file, tmp_path), "--on", tmp_path / "x.npz", "--quantile", 0.5, "--json")
+    assert json.loads(done.stdout)["chosen"]["scores"] == 3 + 1
+
+
 @pytest.mark.parametrize("hop", HOPS)
 def test_a_threshold_is_chosen_on_scores_of_hops(folder: Path, tmp_path: Path, hop: int) -> None:
     file, rows = Path(shutil.copy(folder / f"{hop}.onnx", tmp_path)), series(2501, 5)
@@ -202,7 +214,7 @@ def test_export_writes_the_hop_and_proves_it(folder: Path, tmp_path: Path) -> No
     done = run("export", tmp_path / "alarm.pt", "--hop", 4)
     assert done.exit_code == 0, done.output
     model = load(tmp_path / "alarm.onnx")
-    assert model.contract.settings == {"part": "score", "hold": [1, 1], "hop": 4}
+    assert model.contract.settings == {"part": "score", "hold": [1, 1], "hop": 4, "window": WINDOW}
     assert model.signature.inputs[0].axes == ("batch", "time", 4, 2)
     assert run("verify", tmp_path / "alarm.onnx", tmp_path / "alarm.pt").exit_code == 0
     assert re.search(r"hop +│ 4 ", run("inspect", tmp_path / "alarm.onnx").output)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from edgeseq_runtime.errors import MissingPackageError, UsageError
 from matplotlib import image, rcParams
+from scipy.ndimage import label
 
 from edgeseq import pictures
 from edgeseq.pictures import codes, mosaic, series
@@ -166,10 +167,30 @@ def test_codes_without_variance_are_drawn(given):
     assert pictures.plane(given, np.zeros(len(given), int), LABELS)
 
 
-def test_of_many_codes_a_part_is_drawn():
-    many = np.tile(CODES, (codes.DOTS // 30, 1))
-    png = pictures.plane(many, np.tile(CLASSES, codes.DOTS // 30), LABELS)
-    assert len(png) < 80_000
+@pytest.mark.parametrize("size", [(1, 1), (8, 7), (3, 9)])
+def test_too_many_are_refused_before_they_are_there(monkeypatch, size):
+    monkeypatch.setattr(mosaic, "_LARGEST", 1300)
+    refused = []
+    for count in (2, 150, 400, 1500, 2500, 4000, 5500, 9000, 30000):
+        for call in (lambda n=count: pictures.grid(np.zeros((n, *size))), lambda n=count: mosaic.check_grid(n, *size)):
+            try:
+                refused.append(call() and None)
+            except UsageError as error:
+                refused.append(str(error))
+    assert refused[::2] == refused[1::2]
+    assert refused[0] is None
+    assert "at most 1300 a side" in refused[-1]
+
+
+@pytest.mark.parametrize("most", [7, 60, 100])
+def test_of_many_codes_a_part_is_drawn(monkeypatch, most):
+    monkeypatch.setattr(codes, "DOTS", most)
+    places = np.stack(np.divmod(np.arange(60), 10), axis=1).astype(float)  # no two dots touch
+    pixels = decoded(pictures.plane(places, np.zeros(60, int), LABELS))[:, : codes._WIDTH * 7 // 8]
+    dots = np.zeros(pixels.shape[:2], bool)
+    dots[where(pixels, "#629fca")] = True
+    assert label(dots)[1] == min(most, 60)
+    assert (pixels[:30] < 0.5).any() == (most < 60)  # the line that says so
 
 
 def extent(key, marks, colour, **given):

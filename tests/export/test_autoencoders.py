@@ -1,20 +1,26 @@
 """Parity of autoencoders: family × part × shape × form, and what goes with it; streams of scores; parts that fit."""
 
+import copy
+import dataclasses
 from functools import cache
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from edgeseq_export import Source, convert, verify
-from edgeseq_runtime import load
-from edgeseq_runtime.draw import draw_inputs
-from edgeseq_runtime.errors import InputError, StreamError
+from edgeseq_export import Source, convert, grid, verify
+from edgeseq_runtime import golden, load
+from edgeseq_runtime.contract import GOLDEN_KEY
+from edgeseq_runtime.draw import draw, draw_inputs, draw_states
+from edgeseq_runtime.errors import ExportError, InputError, StreamError
+from edgeseq_runtime.seal import seal
+from edgeseq_runtime.signature import Signature, Tensor
 from pairwise import crossed, pairwise
 
 from edgeseq.data import Dataset
 from edgeseq.nn import build, entry, with_settings
 from edgeseq.nn.autoencoder_config import PARTS
+from edgeseq.opening import source_of
 from edgeseq.training.network import hints_for
 
 CONTROL_FLOW = {"Scan", "Loop", "If"}
@@ -162,25 +168,9 @@ def of_case(case):
     return network
 
 
-def source(network):
-    return Source(
-        network,
-        network.signature(),
-        network.family,
-        network.task,
-        "net",
-        labels=network.hints.labels,
-        values=network.values(),
-        settings=network.settings(),
-        form=network.recurrence,
-        steps=network.hints.longest if network.fixes_axes and not network.signature().streamable else None,
-        fixes_axes=network.fixes_axes,
-    )
-
-
 def file(network, part=None, form=None):
     """A file of a network, or of another of its parts."""
-    return load(convert(source(network if part is None else with_settings(network, {"part": part})), form=form))
+    return load(convert(source_of(network if part is None else with_settings(network, {"part": part})), form=form))
 
 
 def answers(network, given):
@@ -196,8 +186,8 @@ def close(actual, expected, **tolerance):
 @pytest.mark.parametrize("case", list(cases()))
 def test_proof_passes(case, operators):
     network = of_case(case)
-    content = convert(source(network), form=case.get("form"))
-    report = verify(content, source(network))
+    content = convert(source_of(network), form=case.get("form"))
+    report = verify(content, source_of(network))
     assert report.passed, (report.problems, report.worst)
     model = load(content)
     assert model.verify().passed
@@ -237,7 +227,7 @@ def streamed(name):
     network = made(shape, family, "score", **{key: value for key, value in settings.items() if key != "form"})
     x = data(shape).x[:2].copy()
     x[1, 12:15] = 1.5 if settings.get("loss") != "bce" else 1 - x[1, 12:15]
-    return network, convert(source(network), form=form), x
+    return network, convert(source_of(network), form=form), x
 
 
 @pytest.mark.parametrize("name", STREAMED)
@@ -332,6 +322,100 @@ def test_a_threshold_set_at_load_changes_the_alarms_alone(name):
     )
 
 
+@pytest.fixture(scope="module")
+def long():
+    """A network that scores windows of 30 steps, of two features that are unlike, and its file's bytes."""
+    rng = np.random.default_rng(2)
+    x = (rng.standard_normal((4, 60, 2)).cumsum(1) * [1000, 0.1]).astype(np.float32)
+    found = Dataset(x, np.zeros(4, np.int64), np.full(4, 60), labels=("one",))
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        config = {**entry("ae").network.sizes(found), "window": 30, "code_size": 8, "threshold_quantile": 0.9}
+        network = build("ae", config, hints_for(found)).eval()
+    network.standardise(found)
+    network.finish(network.examples(found), None)
+    network = with_settings(network, {"part": "score"})
+    return network, convert(source_of(network))
+
+
+def vectors(content):
+    text = {p.key: p.value for p in onnx.load_from_string(content).metadata_props}[GOLDEN_KEY]
+    return golden.unpack(text)[0]
+
+
+def test_test_vectors_hold_full_windows(long):
+    network, content = long
+    assert load(content).verify().passed
+    assert [(case.expected["score"].values > 0).mean() > 0.5 for case in vectors(content)] == [True] * 3
+    blind = onnx.load_from_string(content)
+    for tensor in blind.graph.initializer:
+        if len(tensor.dims) == 2:
+            zeros = np.zeros(tensor.dims, np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
+    assert not load(seal(blind.SerializeToString())).verify().passed
+    for case in grid.cases(network.signature()):
+        if case.chunk is not None or case.time > 30:
+            assert (answers(network, case.inputs(network.signature(), 0))["score"] > 0).mean() > 0.3, case.name
+
+
+def test_states_are_drawn_as_they_are_met(long):
+    signature = with_settings(long[0], {"hold": [2, 4]}).signature()
+    read = load(long[1]).signature
+    assert [(s.input, s.range) for s in read.states] == [("past", None), ("seen", (0, 31))]
+    drawn = draw_states(signature, {"batch": 200, "time": 1}, 0)
+    assert drawn["seen"][0] == 30
+    assert 0.4 < (drawn["seen"] == 30).mean() < 0.65
+    assert set(np.unique(drawn["seen"])) == set(range(31))
+    assert set(np.unique(drawn["recent"])) == {0, 1}
+    with pytest.raises(InputError, match=r"'seen' has 31 at .* go from 0 to 30"):
+        load(long[1]).run({"x": np.zeros((1, 1, 2), np.float32), "seen": np.array([[31]])})
+
+
+def test_noise_is_of_each_feature_and_scores_lie_around_the_threshold(long):
+    network, _ = long
+    for level in (0.01, 0.1):
+        network = copy.deepcopy(network)
+        network.threshold.fill_(level)
+        deviation = network.signature().inputs[0].draw["deviation"]
+        np.testing.assert_allclose(deviation, 2 * level**0.5 * network.x_deviation.numpy(), 1e-5)
+    assert deviation[0] > 1000 * deviation[1]
+    flat = Tensor("x", "float32", ("batch", "time", 2), draw={"examples": [[0.0, 0.0] * 9], "deviation": [100.0, 1.0]})
+    noise = draw(flat, {"batch": 50, "time": 9}, np.random.default_rng(0)).std((0, 1))
+    assert 50 < noise[0] / noise[1] < 200
+
+
+class Late(torch.nn.Module):
+    """Zero for 30 steps, and then what it is given."""
+
+    def forward(self, x):
+        """x: (batch, time)."""
+        return {"y": torch.where(torch.arange(x.shape[1]) < 30, 0.0, x)}
+
+
+def test_test_vectors_that_prove_nothing_are_refused():
+    x, y = Tensor("x", "float32", ("batch", "time")), Tensor("y", "float32", ("batch", "time"), "step")
+    late = Source(Late(), Signature((x,), (y,)), "custom", "custom", "late")
+    with pytest.raises(ExportError, match=r"'y' of late is one number in .* \(1×20, 2×20, 1×3: .* not in 3×60"):
+        convert(late)
+    content = convert(dataclasses.replace(late, signature=Signature((x,), (y,), typical={"time": 40})))
+    assert [case.name for case in vectors(content)] == ["1×40", "2×40", "1×3"]
+
+
+def test_a_score_that_is_no_number_is_an_alarm():
+    network, content, x = streamed("ae")
+    x = x.copy()
+    x[1, 14] = 3e38
+    found = load(content).run(x)
+    lost = np.isnan(found["score"])
+    assert lost.any()
+    assert not lost[0].any()
+    assert found["alarm"][lost].all()
+    np.testing.assert_array_equal(found["alarm"], answers(network, {"x": x})["alarm"])
+    found = answers(made("image", part="score"), {"x": np.full((1, 8, 7), 3e38, np.float32)})
+    assert np.isnan(found["score"])
+    assert found["alarm"].tolist() == [1]
+
+
 def test_cross_entropy_of_outputs_that_are_sure_is_as_in_pytorch():
     network = made("series", "ae", "score", **LOSSES["bce"])
     network.decoder[0].weight.data.zero_()
@@ -375,7 +459,7 @@ def test_a_decoder_of_an_encoder_is_the_whole(name):
 
 @pytest.mark.parametrize(("shape", "family"), [("colours", "convae"), ("series", "recae")])
 def test_the_same_noise_gives_the_same_picture(shape, family):
-    network = made(shape, family, "decoder", **({"variational": True} if family != "vae" else {}), **LOSSES["bce"])
+    network = made(shape, family, "decoder", variational=True, **LOSSES["bce"])
     given = {"noise": np.random.default_rng(5).standard_normal((16, 3)).astype(np.float32)}
     if family == "recae":
         given["steps"] = np.arange(16) % 7 + 1
@@ -394,7 +478,7 @@ def test_the_same_noise_gives_the_same_picture(shape, family):
 @pytest.mark.parametrize(("shape", "family"), [("image", "ae"), ("image", "convae"), ("window-3", "convae")])
 def test_tied_weights_are_in_the_file_once(shape, family):
     tied = made(shape, family, **LAYERS[family, "tied"])
-    graph = onnx.load_from_string(convert(source(tied))).graph
+    graph = onnx.load_from_string(convert(source_of(tied))).graph
     constants = [a.t for node in graph.node for a in node.attribute if a.HasField("t")]
     tensors = [t for t in (*graph.initializer, *constants) if t.data_type == onnx.TensorProto.FLOAT]
     held = sum(int(np.prod(tensor.dims)) for tensor in tensors)

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from edgeseq_export import Source, convert, verify
+from edgeseq_export import convert, verify
 from edgeseq_runtime import load
 from edgeseq_runtime.contract import Contract
 from edgeseq_runtime.draw import draw
@@ -15,6 +15,7 @@ from edgeseq_runtime.signature import Tensor
 
 from edgeseq.data import Dataset
 from edgeseq.nn import build, entry, with_settings
+from edgeseq.opening import source_of
 from edgeseq.training.network import hints_for
 
 WINDOW, FEATURES = 6, 3
@@ -52,23 +53,9 @@ def network(family="ae", hop=3, hold=0):
     return with_settings(found, {"part": "score"})
 
 
-def source(found):
-    return Source(
-        found,
-        found.signature(),
-        found.family,
-        found.task,
-        "net",
-        values=found.values(),
-        settings=found.settings(),
-        form=found.recurrence,
-        fixes_axes=found.fixes_axes,
-    )
-
-
 @cache
 def content(family="ae", hop=3, hold=0, form=None):
-    return convert(source(network(family, hop, hold)), form=form)
+    return convert(source_of(network(family, hop, hold)), form=form)
 
 
 def blocks(x, hop):
@@ -94,12 +81,18 @@ def close(actual, expected):
     ],
 )
 def test_proof_passes(family, hop, hold, form):
-    report = verify(content(family, hop, hold, form), source(network(family, hop, hold)))
+    report = verify(content(family, hop, hold, form), source_of(network(family, hop, hold)))
     assert report.passed, (report.problems, report.worst)
     model = load(content(family, hop, hold, form))
     assert model.verify().passed
     assert model.contract.hop == hop
     assert model.contract.settings["hop"] == hop
+
+
+def test_the_unroll_form_leaves_time_free_where_nothing_is_repeated():
+    model, x = load(content("ae", 3, 0, "unroll")), blocks(series(2, 32), 3)
+    assert (model.contract.steps, model.signature.streamable) == (None, True)
+    np.testing.assert_array_equal(model.run(x)["score"], load(content("ae", 3)).run(x)["score"])
 
 
 @pytest.mark.parametrize("hop", HOPS)
