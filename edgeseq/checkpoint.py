@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from edgeseq_export.sources.archive import CHECKPOINT_KEYS
+from edgeseq_export.sources.pickles import called_names
+from edgeseq_export.sources.weights import misfits
+from edgeseq_export.sources.zips import check_zip
 from edgeseq_runtime.atomic import write_bytes
 from edgeseq_runtime.errors import DamagedFileError, FileError, MissingFileError, UnsafeFileError, UsageError
 from torch import Tensor
 
 from edgeseq.nn import Hints, Network, build
-from edgeseq.pickles import called_names
 
 FORMAT = 1
 
 _SEAL = b"edgeseq sha256 "
 _SEAL_SIZE = len(_SEAL) + 64
-_KEYS = ("format", "family", "config", "state", "hints", "metrics", "provenance")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def load(path: str | Path) -> Checkpoint:
     Raises:
         MissingFileError: there is no such file.
         DamagedFileError: it is empty, cut off, or not what was written.
-        UnsafeFileError: opening it would run code.
+        UnsafeFileError: opening it would run code, or unpack to what no memory holds.
         FileError: it is no edgeseq checkpoint, of a newer format, or its weights do not fit its config.
     """
     data = _read(Path(path))
@@ -100,7 +102,7 @@ def open_sealed(data: bytes, name: str) -> Any:
     content = _unpickle(data, name)
     if sealed:
         return content
-    if isinstance(content, dict) and set(_KEYS) <= set(content):
+    if isinstance(content, dict) and set(content) >= CHECKPOINT_KEYS:
         raise DamagedFileError(f"{name} is damaged: the seal at its end is missing or changed. Take a fresh copy")
     raise FileError(f"{name} is {_describe(content)}, not a checkpoint of edgeseq, which `edgeseq train` writes")
 
@@ -130,6 +132,8 @@ def _read(path: Path) -> bytes:
 
 def _unpickle(data: bytes, name: str) -> Any:
     """Read tensors and plain values. torch refuses everything else before it is called."""
+    if data.startswith(b"PK"):
+        check_zip(io.BytesIO(data), name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of foreign files, which get an error of our own
@@ -170,7 +174,7 @@ def _check_content(content: Any, name: str) -> None:
         raise FileError(
             f"{name} has checkpoint format {content['format']}, but this edgeseq reads up to {FORMAT}: upgrade edgeseq"
         )
-    if missing := [key for key in _KEYS if key not in content]:
+    if missing := sorted(CHECKPOINT_KEYS - set(content)):
         raise FileError(f"{name} lacks '{missing[0]}', which a checkpoint of format {content['format']} has")
     kinds = {"family": str, **dict.fromkeys(("config", "state", "hints", "metrics", "provenance"), dict)}
     if wrong := [key for key, kind in kinds.items() if not isinstance(content[key], kind)]:
@@ -184,25 +188,9 @@ def _module(content: Mapping[str, Any], name: str) -> Network:
             module = build(content["family"], content["config"], Hints.from_dict(content["hints"]))
         except (UsageError, RuntimeError, MemoryError, TypeError, ValueError, AttributeError) as error:
             raise FileError(f"{name} has a config or hints that cannot be used: {error}") from error
-    problems = _misfits(content["state"], module.state_dict())
+    problems = misfits(content["state"], module.state_dict())
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise FileError(f"{name} has weights that do not fit its config: {problems[0]}{more}")
     module.load_state_dict(content["state"])
     return module.eval()
-
-
-def _misfits(state: Mapping[str, Any], expected: Mapping[str, Tensor]) -> list[str]:
-    problems = [f"'{key}' is missing" for key in expected if key not in state]
-    problems += [f"'{key}' has no place in it" for key in state if key not in expected]
-    for key, tensor in expected.items():
-        if key not in state:
-            continue
-        given = state[key]
-        if not isinstance(given, Tensor):
-            problems.append(f"'{key}' is a {type(given).__name__}, not a tensor")
-        elif given.shape != tensor.shape:
-            problems.append(f"'{key}' has shape {tuple(given.shape)}, but {tuple(tensor.shape)} is expected")
-        elif given.dtype != tensor.dtype:
-            problems.append(f"'{key}' is {given.dtype}, but {tensor.dtype} is expected")
-    return problems

@@ -6,7 +6,8 @@ from itertools import product
 from typing import Any
 
 from edgeseq_runtime.draw import draw_inputs, draw_states
-from edgeseq_runtime.signature import BATCH, TIME, Signature
+from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -14,7 +15,7 @@ Array = NDArray[Any]
 BATCHES = (1, 3, 8)
 SHORT_TIMES = (1, 2, 7)
 CHUNKS = (1, 3, 7)
-_STREAM_BATCHES = (1, 3)
+_STREAM_BATCHES = 2
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,64 @@ class Case:
         return signature.sized({**sizes, BATCH: self.batch, TIME: self.time, **dict(self.others)})
 
 
-def cases(signature: Signature, steps: int | None = None) -> tuple[Case, ...]:
-    """The default grid of a signature: whole runs first, then, where it streams, chunked ones.
+@dataclass(frozen=True)
+class Grid:
+    """The sizes that a proof runs at.
 
-    steps: the length of an unrolled file; it is then among the times, and so is what needs three chunks.
+    batches: of whole runs; the first two are also those of streams.
+    times: None: 1, 2, 7, the typical one and a longer one.
+    chunks: how many steps a stream is fed at once; the whole sequence is always among them.
+
+    Raises:
+        UsageError: none of them, or one that is below 1.
     """
-    typical = signature.typical.get(TIME, 20)
-    times = {*SHORT_TIMES, typical, longer(typical)} | ({steps, 2 * steps + 1} if steps is not None else set())
-    ragged = (False, True) if any(t.of for t in signature.inputs) else (False,)
-    random_states = (False, True) if signature.states else (False,)
-    whole = [
-        Case(batch, time, is_ragged, is_random)
-        for batch, time, is_ragged, is_random in product(
-            BATCHES, sorted(times) if TIME in signature.symbols else (1,), ragged, random_states
-        )
-        if time > 1 or not is_ragged  # a sequence of one step has one length
-    ]
-    every = (*whole, *_others(signature, typical), *_chunked(signature, typical))
-    return tuple(case for case in every if _within(case, signature))
+
+    batches: tuple[int, ...] = BATCHES
+    times: tuple[int, ...] | None = None
+    chunks: tuple[int, ...] = CHUNKS
+
+    def __post_init__(self) -> None:
+        for name, sizes in (("batches", self.batches), ("times", self.times), ("chunks", self.chunks)):
+            if sizes is not None and (not sizes or any(type(size) is not int or size < 1 for size in sizes)):
+                raise UsageError(f"{name} of the grid are {sizes!r}, but whole numbers from 1 are expected")
+
+    def cases(self, signature: Signature, steps: int | None = None) -> tuple[Case, ...]:
+        """Whole runs first, then, where it streams, chunked ones.
+
+        steps: the length of an unrolled file; it is then among the times, and so is what needs three chunks.
+        """
+        typical = signature.typical.get(TIME, 20)
+        least = signature.limits.get(TIME, Limit()).min
+        short = (max(time, least) for time in SHORT_TIMES)
+        times = set(self.times or (*short, typical, longer(typical)))
+        if self.times is None and steps is not None:
+            times |= {steps, 2 * steps + 1}
+        ragged = (False, True) if any(t.of for t in signature.inputs) else (False,)
+        random_states = (False, True) if signature.states else (False,)
+        whole = [
+            Case(batch, time, is_ragged, is_random)
+            for batch, time, is_ragged, is_random in product(
+                self.batches, sorted(times) if TIME in signature.symbols else (1,), ragged, random_states
+            )
+            if time > 1 or not is_ragged  # a sequence of one step has one length
+        ]
+        every = (*whole, *_others(signature, typical), *self._chunked(signature, max(self.times or (typical,))))
+        return tuple(case for case in every if _within(case, signature))
+
+    def _chunked(self, signature: Signature, time: int) -> list[Case]:
+        if not signature.streamable:
+            return []
+        time = max(time, 2 * max(self.chunks) + 1)
+        sizes = product(self.batches[:_STREAM_BATCHES], dict.fromkeys((*self.chunks, time)))
+        return [Case(batch, time, chunk=chunk) for batch, chunk in sizes]
+
+
+DEFAULT = Grid()
+
+
+def cases(signature: Signature, steps: int | None = None) -> tuple[Case, ...]:
+    """The default grid of a signature."""
+    return DEFAULT.cases(signature, steps)
 
 
 def _others(signature: Signature, time: int) -> list[Case]:
@@ -97,10 +138,3 @@ def _within(case: Case, signature: Signature) -> bool:
 def longer(typical: int) -> int:
     """A time well beyond the typical one: an axis that was frozen shows there."""
     return max(min(3 * typical, typical + 200), 50)
-
-
-def _chunked(signature: Signature, typical: int) -> list[Case]:
-    if not signature.streamable:
-        return []
-    time = max(typical, 2 * max(CHUNKS) + 1)
-    return [Case(batch, time, chunk=chunk) for batch, chunk in product(_STREAM_BATCHES, (*CHUNKS, time))]

@@ -2,25 +2,30 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import onnx_ir as ir
 import torch
 from edgeseq_runtime import golden, load
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.compare import Comparison, ParityReport
-from edgeseq_runtime.contract import check_vocabulary
+from edgeseq_runtime.contract import Contract, check_vocabulary
 from edgeseq_runtime.errors import ContractError, ExportError, ParityError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, check_signature
 
 from edgeseq_export import manifest
+from edgeseq_export.carried import why_not_carried, with_states
 from edgeseq_export.grid import Case
 from edgeseq_export.ops.recurrence import recording
-from edgeseq_export.passes import Anonymous, LearnedStates, Scan, Shared, Unroll, Values
+from edgeseq_export.passes import Anonymous, LearnedStates, Lifted, Scan, Shared, Unroll, Values
 from edgeseq_export.passes.placeholders import body_name, placeholders
+from edgeseq_export.proof import verify as prove
+from edgeseq_export.scripted_trace import trace_scripted
 from edgeseq_export.source import Progress, Source, silent
+from edgeseq_export.sources.loops import refuse_loops
 from edgeseq_export.swap import exchanged
+from edgeseq_export.torchscript import is_scripted
 from edgeseq_export.trace import trace, trace_step
-from edgeseq_export.verify import verify as prove
 
 FORMS = ("native", "loop", "unroll")
 """The forms a recurrence can be written in: one operator a layer (where ONNX has one, else as loop), an ONNX Scan, or
@@ -82,15 +87,36 @@ def convert(
     form = source.form if form is None else form
     fixed = _fixed_axes(source, form, steps)
     check_source(source)
+    refuse_loops(source)
     model = _model(source, form, fixed, opset)
     for rewrite in (Anonymous(), LearnedStates(source.initial, source.signature.inputs[0].name), Values(source.values)):
         model = rewrite(model).model
     contract = manifest.make_contract(source, form, fixed, opset, proven)
-    return manifest.write(model, contract, manifest.make_golden(source, contract), source.initial)
+    vectors = manifest.make_golden(source, contract)
+    if is_scripted(source.module) and not source.signature.streamable:
+        content, reason = _with_states(model, source, contract, vectors)
+        if content is not None:
+            return content
+        contract = replace(contract, signature=replace(contract.signature, reason=reason))
+    return manifest.write(model, contract, vectors, source.initial)
+
+
+def _with_states(model: ir.Model, source: Source, contract: Contract, vectors: str) -> tuple[bytes | None, str | None]:
+    """The file with states that the network keeps to itself, where it streams then; otherwise the reason why not."""
+    lifted, rewrite = model.clone(), Lifted()
+    if not rewrite(lifted).modified:
+        return None, contract.signature.reason
+    content = manifest.write(lifted, with_states(contract, rewrite.pairs), vectors, source.initial)
+    reason = why_not_carried(content, source)
+    return (content, None) if reason is None else (None, reason)
 
 
 def _model(source: Source, form: str, fixed: Mapping[str, int], opset: int) -> ir.Model:
     """Trace with placeholders, trace each step by itself, and write loops, or copies in the unroll form."""
+    if is_scripted(source.module):
+        if form != "native":
+            raise ExportError(f"{source.name} is TorchScript, which is written as it is: in the native form alone")
+        return Shared()(trace_scripted(source.module, source.signature, opset, source.name)).model
     with recording() as bodies:
         model = trace(exchanged(source.module, form == "native"), source.signature, opset, source.values, fixed)
     names = dict.fromkeys(map(body_name, placeholders(model.graph)))
@@ -110,12 +136,7 @@ def _fixed_axes(source: Source, form: str, steps: int | None) -> Mapping[str, in
         raise ExportError(f"recurrence '{form}' cannot be written; choose {', '.join(FORMS)}")
     if form != "unroll" or not source.fixes_axes:
         if steps is not None:
-            raise ExportError(
-                f"steps are of the unroll form; '{form}' takes sequences of any length"
-                if form != "unroll"
-                else f"{source.name} takes sequences of any length in every form, so it has no steps; "
-                "what it generates is as long as its max_length"
-            )
+            raise ExportError(_no_steps(source, form))
         return {}
     signature, steps = source.signature, source.steps if steps is None else steps
     axes = [name for name in signature.symbols if name != BATCH]
@@ -127,6 +148,18 @@ def _fixed_axes(source: Source, form: str, steps: int | None) -> Mapping[str, in
         if size < least:
             raise ExportError(f"{size} steps were asked for, but {source.name} takes at least {least} along '{name}'")
     return fixed
+
+
+def _no_steps(source: Source, form: str) -> str:
+    """Why --steps means nothing."""
+    if form != "unroll":
+        return f"steps are of the unroll form; '{form}' takes sequences of any length"
+    if source.decoding is not None:
+        return (
+            f"{source.name} takes sequences of any length in every form, so it has no steps; what it generates is as "
+            "long as its max_length"
+        )
+    return f"{source.name} has no axis that the unroll form would fix, so it takes no steps; leave --steps out"
 
 
 def check_source(source: Source) -> None:
@@ -147,12 +180,13 @@ def check_source(source: Source) -> None:
         raise ExportError(f"the vocabulary of {source.name} does not fit its signature: {error}") from error
     if missing := [s.input for s in signature.states if s.initial == "learned" and s.input not in source.initial]:
         raise ExportError(f"state '{missing[0]}' of {source.name} is learned, but its initial value is not given")
-    case = Case(2, 3, random_states=True)
+    limit = signature.limits.get(TIME, Limit())
+    case = Case(2, max(limit.min, 3 if limit.max is None else min(limit.max, 3)), random_states=True)
     inputs = {name: torch.from_numpy(array) for name, array in case.inputs(signature, 0).items()}
     try:
         with torch.no_grad():
             outputs = source.module(**inputs)
-    except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as error:
+    except (RuntimeError, TypeError, ValueError, KeyError, IndexError, torch.jit.Error) as error:
         raise ExportError(f"{source.name} does not take what its signature says: {error}") from error
     for name, tensor in golden.comparable(signature).items():
         expected = (tensor.dtype, tensor.shape(case.sizes(signature)))

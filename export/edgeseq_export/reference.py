@@ -12,6 +12,9 @@ from edgeseq_runtime.compare import bound
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgeseq_export.doubled import doubled
+from edgeseq_export.torchscript import move_constants
+
 Array = NDArray[Any]
 
 
@@ -48,7 +51,7 @@ class Reference:
 
     def __init__(self, module: nn.Module, tolerance: float) -> None:
         self._singles = [copy.deepcopy(module).eval().requires_grad_(False)]
-        self._double = copy.deepcopy(self._singles[0]).double()
+        self._double = _double(self._singles[0])
         self._tolerance = tolerance
 
     def __call__(self, inputs: Mapping[str, Array], *, thorough: bool = False) -> dict[str, Truth]:
@@ -61,7 +64,8 @@ class Reference:
         singles = {name: torch.from_numpy(array) for name, array in inputs.items()}
         doubles = {name: t.double() if t.is_floating_point() else t for name, t in singles.items()}
         with torch.no_grad(), _one_thread():
-            exact = {name: _array(t) for name, t in self._double(**doubles).items()}
+            with _default_double(), doubled(self._double):
+                exact = {name: _array(t) for name, t in self._double(**doubles).items()}
             errors = dict.fromkeys(exact, 0.0)
             for module in self._singles[: 1 + copies]:
                 for name, tensor in module(**singles).items():
@@ -85,14 +89,40 @@ class Reference:
         return given, truth
 
 
+def _double(module: nn.Module) -> nn.Module:
+    """A copy in float64, with the tensors that somebody keeps as plain attributes."""
+    copied = copy.deepcopy(module).double()
+    for part in copied.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                setattr(part, name, value.double())
+    return copied
+
+
+@contextmanager
+def _default_double() -> Iterator[None]:
+    """What somebody's forward makes anew, such as `torch.zeros(...)`, is float64, too."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _jittered(module: nn.Module, seed: int) -> nn.Module:
     """A copy whose weights and buffers are moved at random by at most half a unit in the last place."""
     copied = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(seed)
+
+    def moved(tensor: Tensor) -> Tensor:
+        shift = torch.rand(tensor.shape, generator=generator, dtype=torch.float64) * 2 - 1
+        return (tensor.double() * (1 + shift * torch.finfo(tensor.dtype).eps / 2)).to(tensor.dtype)
+
     for tensor in (*copied.parameters(), *copied.buffers()):
         if tensor.is_floating_point():
-            shift = torch.rand(tensor.shape, generator=generator, dtype=torch.float64) * 2 - 1
-            tensor.copy_(tensor.double() * (1 + shift * torch.finfo(tensor.dtype).eps / 2))
+            tensor.copy_(moved(tensor))
+    move_constants(copied, moved)
     return copied
 
 

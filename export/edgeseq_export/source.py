@@ -28,6 +28,8 @@ class Source:
     name: what to call it in messages. labels, vocabulary, family, task, provenance, decoding, settings: for the
         contract.
     form, steps: how its recurrences are written where nobody says; of the unroll form, how many copies.
+    cuts_rows: whether it cuts its answer to the longest row, where the file answers all steps.
+    notes: what was found out about a network that was not made with edgeseq, for people.
     fixes_axes: whether the unroll form fixes the axes of the inputs; not where what it repeats has its own length.
     """
 
@@ -46,3 +48,5 @@ class Source:
     form: str = "native"
     steps: int | None = None
     fixes_axes: bool = True
+    notes: tuple[str, ...] = ()
+    cuts_rows: bool = False

@@ -1,10 +1,11 @@
 """From torch to ONNX: trace a network once, with the axes its signature calls free left free."""
 
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import onnx_ir as ir
 import torch
@@ -13,6 +14,7 @@ from edgeseq_runtime.errors import ExportError
 from edgeseq_runtime.signature import Axis, Signature
 from torch import Tensor, nn
 
+from edgeseq_export.ops.packed import padded
 from edgeseq_export.ops.recurrence import Body
 
 OPSETS = range(18, 24)
@@ -31,7 +33,7 @@ class _Variadic(nn.Module):
         return outputs
 
 
-class _Positional(nn.Module):
+class Positional(nn.Module):
     """A network called by position, as the tracer calls it."""
 
     def __init__(self, network: nn.Module, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -67,9 +69,9 @@ def trace(
     scalars = tuple(
         torch.tensor(v, dtype=torch.int64 if isinstance(v, int) else torch.float32) for v in values.values()
     )
-    axes = (*_dynamic_axes(signature, fixed), *({} for _ in scalars))
-    model = _traced(_Positional(module, *names), (*_example(signature, fixed), *scalars), axes, names, opset)
-    _check_axes(model, signature, fixed)
+    axes = (*dynamic_axes(signature, fixed), *({} for _ in scalars))
+    model = _traced(Positional(module, *names), (*example_inputs(signature, fixed), *scalars), axes, names, opset)
+    check_axes(model, signature, fixed)
     return model
 
 
@@ -93,7 +95,7 @@ def _traced(
     names: tuple[Sequence[str], Sequence[str]],
     opset: int,
 ) -> ir.Model:
-    with _quiet():
+    with quiet(), padded():
         try:
             program = torch.onnx.export(
                 module.eval(),
@@ -114,7 +116,7 @@ def _traced(
     return model
 
 
-def _example(signature: Signature, fixed: Mapping[str, int]) -> tuple[Tensor, ...]:
+def example_inputs(signature: Signature, fixed: Mapping[str, int]) -> tuple[Tensor, ...]:
     # sizes that differ from each other and are never 1: a size of 1 freezes its axis in the tracer
     least = {name: limit.min for name, limit in signature.limits.items()}
     sizes = {name: 2 + least.get(name, 1) + 2 * position for position, name in enumerate(signature.symbols)}
@@ -123,7 +125,7 @@ def _example(signature: Signature, fixed: Mapping[str, int]) -> tuple[Tensor, ..
     return tuple(torch.from_numpy(arrays[name]) for name in signature.input_names)
 
 
-def _dynamic_axes(signature: Signature, fixed: Mapping[str, int]) -> tuple[dict[int, str], ...]:
+def dynamic_axes(signature: Signature, fixed: Mapping[str, int]) -> tuple[dict[int, str], ...]:
     axes = _input_axes(signature)
     return tuple({i: a for i, a in enumerate(each) if isinstance(a, str) and a not in fixed} for each in axes)
 
@@ -136,9 +138,9 @@ def _input_axes(signature: Signature) -> list[tuple[Axis, ...]]:
     return [*(t.axes for t in signature.inputs), *(s.axes for s in signature.states)]
 
 
-def _check_axes(model: ir.Model, signature: Signature, fixed: Mapping[str, int]) -> None:
+def check_axes(model: ir.Model, signature: Signature, fixed: Mapping[str, int]) -> None:
     """The tracer can freeze a free axis without a word: compare what it declares with what was asked."""
-    settled = {*fixed, *(name for name, (axis, _) in signature.derived.items() if axis in fixed)}
+    settled = {*fixed, *(name for name, rule in signature.derived.items() if rule[0] in fixed)}
     given = [*zip(model.graph.inputs, _input_axes(signature), strict=False)]
     given += zip(model.graph.outputs, _output_axes(signature), strict=True)
     for value, axes in given:
@@ -152,20 +154,26 @@ def _check_axes(model: ir.Model, signature: Signature, fixed: Mapping[str, int])
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of the tracer's many that says something, without its colours."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error.__cause__ or error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)
+    """The first line of the tracer's many that says something, without its colours; and where in the network it is."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error.__cause__ or error))
+    told = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    if "data-dependent" in told:
+        told = "Python asks for the value of a tensor, which differs from call to call; torch.where chooses in the graph"
+    place = re.search(r'call raised this error:\s+File ".*?([^/\\"]+)", line (\d+), in (\w+)\s+(.+)', text)
+    return f"{told} ({place[3]} in {place[1]}, line {place[2]}: `{place[4].strip()}`)" if place else told
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporter's remarks about itself (deprecations inside torch, absent torchvision)."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental.symbolic_shapes")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it prints a graph that it could not finish
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -3,21 +3,26 @@
 import base64
 import binascii
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseq_runtime.compare import Comparison, ParityReport, compare
-from edgeseq_runtime.errors import DamagedFileError
+from edgeseq_runtime.compare import Comparison, ParityReport, compare, refused
+from edgeseq_runtime.errors import DamagedFileError, InputError
 from edgeseq_runtime.signature import Signature, Tensor
 
 if TYPE_CHECKING:
     from edgeseq_runtime.model import Model
+    from edgeseq_runtime.worst import Keeper
 
 Array = NDArray[Any]
+
+REFERENCE = "PyTorch's answers in its golden vectors"
+"""What a file is compared with by itself."""
 
 MAX_VALUES = 4096
 """Longer outputs are sampled by stride, so that the whole stays small."""
@@ -106,25 +111,50 @@ def unpack_arrays(text: str) -> dict[str, Array]:
         raise DamagedFileError(f"the arrays stored in the file's metadata are not readable: {error}") from error
 
 
-def check(model: "Model", cases: Sequence[GoldenCase]) -> ParityReport:
-    """Run every case on the model and compare with what PyTorch gave."""
+def check(model: "Model", cases: Sequence[GoldenCase], keep: "Keeper | None" = None) -> ParityReport:
+    """Run every case on the model and compare with what PyTorch gave. keep: is shown every case."""
     comparisons: list[Comparison] = []
-    tensors = comparable(model.signature)
     for case in cases:
-        outputs = model.run(case.inputs, states=True)
-        for name, expected in case.expected.items():
-            actual = outputs[name]
-            if actual.shape != expected.shape:
-                comparisons.append(Comparison(case.name, name, model.provider.name, float("inf"), expected.bound, 0.0))
-                continue
-            tensor = tensors[name]
-            values, truth = actual.ravel()[:: expected.stride], expected.values
-            if expected.stride == 1:
-                values, truth = actual, expected.values.reshape(expected.shape)
-            else:
-                tensor = Tensor(name, tensor.dtype, tensor.axes)  # a sampled row decides nothing
-            comparisons.append(compare(case.name, tensor, model.provider.name, values, truth, expected.bound))
-    return ParityReport(model.name, "PyTorch's answers in its golden vectors", tuple(comparisons))
+        comparisons += check_case(model, case, partial(model.run, case.inputs, states=True), keep=keep)
+    return ParityReport(model.name, REFERENCE, tuple(comparisons))
+
+
+def check_case(
+    model: "Model",
+    case: GoldenCase,
+    run: Callable[[], Mapping[str, Array]],
+    decisions: Collection[str] = (),
+    keep: "Keeper | None" = None,
+) -> list[Comparison]:
+    """Compare what `run` gives with what is expected, output by output; where the runtime refuses, with its words.
+
+    decisions: outputs whose largest entry is what a user reads, beside those that the model's signature says.
+    """
+    tensors, provider = comparable(model.signature), model.provider.name
+    try:
+        actual, error = run(), ""
+    except InputError as refusal:
+        actual, error = {}, " ".join(str(refusal).split())
+    comparisons: list[Comparison] = []
+    for name, expected in case.expected.items():
+        tensor, truth = tensors[name], expected.values
+        if name in decisions:
+            tensor = replace(tensor, decision="argmax")
+        if error:
+            found = refused(case.name, tensor, provider, truth, expected.bound, error)
+        elif actual[name].shape != expected.shape:
+            wrong = f"its shape is {actual[name].shape}, but {expected.shape} is expected"
+            found = refused(case.name, tensor, provider, truth, expected.bound, wrong)
+        elif expected.stride == 1:
+            found = compare(case.name, tensor, provider, actual[name], truth.reshape(expected.shape), expected.bound)
+        else:
+            values = actual[name].ravel()[:: expected.stride]
+            tensor = replace(tensor, decision=None)  # a sampled row decides nothing
+            found = compare(case.name, tensor, provider, values, truth, expected.bound)
+        comparisons.append(replace(found, shape=expected.shape))
+    if keep is not None:
+        keep.see(comparisons, model, case, actual, reference=REFERENCE)
+    return comparisons
 
 
 def comparable(signature: Signature) -> dict[str, Tensor]:

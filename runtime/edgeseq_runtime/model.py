@@ -16,6 +16,7 @@ from edgeseq_runtime.errors import (
     MissingFileError,
     UsageError,
 )
+from edgeseq_runtime.external import external_files
 from edgeseq_runtime.feed import Feed, Inputs, checked_values
 from edgeseq_runtime.providers import Provider, choose
 from edgeseq_runtime.seal import check_seal, is_sealed
@@ -26,6 +27,7 @@ from edgeseq_runtime.unrolled import Unrolled
 if TYPE_CHECKING:
     from edgeseq_runtime.compare import ParityReport
     from edgeseq_runtime.measure import Latency
+    from edgeseq_runtime.worst import Keeper
 
 Array = NDArray[Any]
 ModelFile = str | os.PathLike[str] | bytes
@@ -48,6 +50,7 @@ def load(
 
     Raises:
         MissingFileError, DamagedFileError: no such file; or empty, truncated, changed, not ONNX.
+        UnsafeFileError: it keeps weights in a file outside its folder.
         ContractError: the contract is malformed, contradicts itself, or is of a newer version.
         UsageError: the file has no such value.
         ProviderError: the provider that was named is not there.
@@ -76,7 +79,8 @@ class Model:
         self.name, content = ("model", source) if isinstance(source, bytes) else _read(source)
         self.provider: Provider = choose(provider)
         self.sha256 = check_seal(content, self.name) if is_sealed(content) else None
-        self._session = Session(content, self.name, self.provider.onnxruntime_list, threads)
+        folder = _folder(content, self.name, source)
+        self._session = Session(content, self.name, self.provider.onnxruntime_list, threads, folder)
         self.contract: Contract | None = self._read_contract()
         self.signature: Signature = self.contract.signature if self.contract else self._session.signature()
         steps = self.contract.steps if self.contract else None
@@ -116,8 +120,8 @@ class Model:
         """
         return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)
 
-    def verify(self) -> "ParityReport":
-        """Run the test vectors stored in the file, and compare with PyTorch's answers.
+    def verify(self, *, keep: "Keeper | None" = None) -> "ParityReport":
+        """Run the test vectors stored in the file, and compare with PyTorch's answers. keep: is shown every case.
 
         They are run with the values that they were made with, whatever is set here or has become the file's default.
 
@@ -134,7 +138,7 @@ class Model:
         from edgeseq_runtime import golden  # half of the import time, and not needed to run
 
         cases, values = golden.unpack(text)
-        return golden.check(self._set_to({**(self.contract.values if self.contract else {}), **values}), cases)
+        return golden.check(self._set_to({**(self.contract.values if self.contract else {}), **values}), cases, keep)
 
     def measure(
         self, batch: int | None = None, time: int | None = None, *, stream: bool = False, seconds: float = 1.0
@@ -198,6 +202,20 @@ class Model:
         from edgeseq_runtime import golden
 
         return golden.unpack_arrays(self._session.metadata.get(INITIAL_KEY, ""))
+
+
+def _folder(content: bytes, name: str, source: ModelFile) -> str | None:
+    """Where the files lie in which an ONNX file keeps weights, if it does; they are in its own folder, or refused."""
+    files = external_files(content, name)
+    if not files:
+        return None
+    if isinstance(source, bytes):
+        raise FileError(f"'{name}' keeps weights in '{files[0]}', which bytes alone do not have; give its path")
+    folder = os.path.dirname(os.path.abspath(source))
+    for file in files:
+        if not os.path.isfile(os.path.join(folder, file)):
+            raise MissingFileError(f"'{name}' keeps weights in '{file}', which is not beside it in '{folder}'")
+    return folder
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[str, bytes]:

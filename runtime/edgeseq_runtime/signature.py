@@ -29,7 +29,8 @@ class Tensor:
     of: of a lengths input: the input whose valid steps it counts.
     draw: how to make a realistic random input: {"normal": [mean, deviation]} (numbers, or one a feature),
         {"uniform": [low, high]} or {"integers": [low, high]} (high excluded), or {"examples": [[...], ...],
-        "deviation": d}, a few real ones, flat, with noise of up to that deviation or without.
+        "deviation": d}, a few real ones, flat, with noise of up to that deviation (a number, or one a feature) or
+        without.
     decision: "argmax" where the largest entry of the last axis is what a user reads.
     range: of an integer input or output: the smallest value it may have, and the smallest it may no longer have.
     earlier: of an integer input (batch, time, children): each entry of step t is the index of an earlier step, or -1
@@ -58,6 +59,7 @@ class StatePair:
     """A state: fed to `input`, read from `output`, of the same axes. One pair a recurrent layer and quantity.
 
     initial: "zeros", or "learned" where the file holds trained initial values.
+    range: of a whole number, such as a count of steps up to some number: as of a Tensor.
     """
 
     input: str
@@ -65,11 +67,12 @@ class StatePair:
     axes: tuple[Axis, ...]
     initial: Initial = "zeros"
     dtype: str = "float32"
+    range: tuple[int, int] | None = None
 
     @property
     def input_tensor(self) -> Tensor:
         """The state as an input."""
-        return Tensor(self.input, self.dtype, self.axes)
+        return Tensor(self.input, self.dtype, self.axes, range=self.range)
 
     @property
     def output_tensor(self) -> Tensor:
@@ -105,7 +108,8 @@ class Signature:
     typical: the size of each named axis in ordinary use; benchmarks and proofs start from it.
     streamable: whether a sequence may be given in chunks with the states carried; if not, `reason` says why.
     lookahead: how many future steps an output waits for.
-    derived: axes of outputs that follow from an input's: by name, that axis and a divisor; the size is rounded up.
+    derived: axes of outputs that follow from an input's: by name, that axis, a divisor and an offset; the size is
+        (size + offset) / divisor, rounded up.
     """
 
     inputs: tuple[Tensor, ...]
@@ -116,12 +120,11 @@ class Signature:
     streamable: bool = False
     lookahead: int = 0
     reason: str | None = None
-    derived: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    derived: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
 
     def sized(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Sizes of the inputs' named axes, completed by those of the derived axes."""
-        followed = {name: -(-sizes[axis] // divisor) for name, (axis, divisor) in self.derived.items()}
-        return {**sizes, **followed}
+        return {**sizes, **{name: followed(sizes[rule[0]], rule) for name, rule in self.derived.items()}}
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -139,6 +142,12 @@ class Signature:
         names = [axis for t in self.inputs for axis in t.axes if isinstance(axis, str)]
         names += [axis for s in self.states for axis in s.axes if isinstance(axis, str)]
         return tuple(dict.fromkeys(names))
+
+
+def followed(size: int, rule: tuple[str, int, int]) -> int:
+    """The size of a derived axis, from that of the axis it follows."""
+    _, divisor, offset = rule
+    return -(-(size + offset) // divisor)
 
 
 def check_signature(signature: Signature) -> None:
@@ -164,9 +173,11 @@ def check_signature(signature: Signature) -> None:
             raise ContractError(
                 f"state '{state.input}' has the axes {state.axes}: '{BATCH}' once, and numbers are needed"
             )
-    for name, (axis, divisor) in signature.derived.items():
-        if axis not in signature.symbols or type(divisor) is not int or divisor < 1:
-            raise ContractError(f"axis '{name}' follows from '{axis}', divided by {divisor!r}: no axis, or no divisor")
+    for name, (axis, divisor, offset) in signature.derived.items():
+        if axis not in signature.symbols or type(divisor) is not int or divisor < 1 or type(offset) is not int:
+            raise ContractError(
+                f"axis '{name}' follows from '{axis}', plus {offset!r}, divided by {divisor!r}: no axis, or no numbers"
+            )
     if signature.states and not any(BATCH in t.axes for t in signature.inputs):
         raise ContractError(f"there are states, but no input has a '{BATCH}' axis")
 
@@ -183,6 +194,7 @@ def signature_to_json(signature: Signature) -> dict[str, Any]:
                 "dtype": s.dtype,
                 "axes": list(s.axes),
                 "initial": s.initial,
+                **({"range": list(s.range)} if s.range is not None else {}),
             }
             for s in signature.states
         ],
@@ -208,6 +220,7 @@ def signature_from_json(value: Mapping[str, Any]) -> Signature:
                     _axes(s["axes"]),
                     s.get("initial", "zeros"),
                     s.get("dtype", "float32"),
+                    _range(s.get("range")),
                 )
                 for s in value.get("states", ())
             ),
@@ -219,7 +232,7 @@ def signature_from_json(value: Mapping[str, Any]) -> Signature:
             streamable=bool(value.get("streamable", False)),
             lookahead=int(value.get("lookahead", 0)),
             reason=value.get("reason"),
-            derived={name: (axis, divisor) for name, (axis, divisor) in value.get("derived", {}).items()},
+            derived={name: _rule(*rule) for name, rule in value.get("derived", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ContractError(f"the contract's signature is malformed: {type(error).__name__}: {error}") from error
@@ -242,7 +255,7 @@ def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
 
 
 def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
-    limits, features = value.get("range"), value.get("features")
+    features = value.get("features")
     return Tensor(
         value["name"],
         value["dtype"],
@@ -251,15 +264,24 @@ def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
         value.get("of"),
         value.get("draw"),
         value.get("decision"),
-        (int(limits[0]), int(limits[1])) if limits is not None else None,
+        _range(value.get("range")),
         bool(value.get("earlier", False)),
         tuple(map(str, features)) if features is not None else None,
     )
 
 
+def _rule(axis: str, divisor: int, offset: int = 0) -> tuple[str, int, int]:
+    """A derived axis; the first files of version 1 have no offset."""
+    return axis, divisor, offset
+
+
 def _limit_to_json(limit: Limit) -> dict[str, int | None]:
     trained = {} if limit.trained is None else {"trained": limit.trained}
     return {"min": limit.min, "max": limit.max, **trained}
+
+
+def _range(value: Any) -> tuple[int, int] | None:
+    return None if value is None else (int(value[0]), int(value[1]))
 
 
 def _optional_int(value: Any) -> int | None:

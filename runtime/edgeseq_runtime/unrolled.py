@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.session import Session
-from edgeseq_runtime.signature import BATCH, TIME, Signature, Tensor
+from edgeseq_runtime.signature import BATCH, TIME, Signature, Tensor, followed
 
 Array = NDArray[Any]
 
@@ -59,7 +59,7 @@ class Unrolled:
 
     def _cut(self, tensor: Tensor, array: Array, time: int) -> Array:
         """Without what follows from padding, along axes that follow from time. Such networks take one chunk."""
-        sizes = {n: -(-time // divisor) for n, (axis, divisor) in self._signature.derived.items() if axis == TIME}
+        sizes = {n: followed(time, rule) for n, rule in self._signature.derived.items() if rule[0] == TIME}
         if not sizes.keys() & set(tensor.axes):
             return array
         return np.ascontiguousarray(array[tuple(slice(sizes.get(str(axis))) for axis in tensor.axes)])

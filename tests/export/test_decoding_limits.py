@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from edgeseq_export import Source, convert
+from edgeseq_export import convert
 from edgeseq_runtime import load
 
 from edgeseq.nn import Hints, build
+from edgeseq.opening import source_of
 
 SETTINGS = {
     "greedy": {"decode": "greedy"},
@@ -30,17 +31,7 @@ def drawn(decode):
 @pytest.mark.parametrize("decode", SETTINGS)
 def test_a_single_step_is_exported_and_equal(decode, form):
     network = drawn(decode)
-    source = Source(
-        network,
-        network.signature(),
-        network.family,
-        network.task,
-        "net",
-        values=network.values(),
-        decoding=network.decoding(),
-        fixes_axes=network.fixes_axes,
-    )
-    model = load(convert(source, form=form))
+    model = load(convert(source_of(network), form=form))
     assert model.verify().passed
     assert model.contract.decoding["max_length"] == 1
 

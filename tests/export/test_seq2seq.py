@@ -18,6 +18,7 @@ from torch import nn
 
 from edgeseq.nn import Hints, build
 from edgeseq.nn.seq2seq_config import END, PADDING, START
+from edgeseq.opening import source_of
 
 FACTORS = {
     "cell": ["lstm", "gru", "rnn"],
@@ -76,20 +77,6 @@ def moves(network):
     return (one[name] != other[name]).mean() > 0.05
 
 
-def source(network):
-    return Source(
-        network,
-        network.signature(),
-        network.family,
-        network.task,
-        "net",
-        values=network.values(),
-        decoding=network.decoding(),
-        form=network.recurrence,
-        fixes_axes=network.fixes_axes,
-    )
-
-
 def inputs(network, batch=5, time=4, seed=0):
     rng = np.random.default_rng(seed)
     tokens = network.config.vocabulary_size
@@ -118,7 +105,7 @@ def equal(actual, expected):
 def test_proof_passes(case, operators, tmp_path):
     network = make(**{key: value for key, value in case.items() if key != "form"})
     path = tmp_path / "seq2seq.onnx"
-    report = export(source(network), path, form=case["form"])
+    report = export(source_of(network), path, form=case["form"])
     assert report.passed, report.worst
     assert load(path).verify().passed
     assert {"1×1", "3×7", "8×5", "8×50"} <= {c.case.split()[0] for c in report.comparisons}  # time is free in all forms
@@ -138,7 +125,7 @@ def test_table_crosses_all_factors():
 @pytest.mark.parametrize("form", ["unroll", "loop"])
 def test_rows_stop_at_once_in_the_middle_and_never(decode, form):
     network = make(decode, beam_width=5, n_best=5) if decode == "beam" else make(decode)
-    model, given = load(convert(source(network), form=form)), inputs(network, batch=200)
+    model, given = load(convert(source_of(network), form=form)), inputs(network, batch=200)
     expected = answers(network, given)
     said = expected["generated"].reshape(-1, LENGTH)
     ends = np.where((said == END).any(1), (said == END).argmax(1), LENGTH)
@@ -154,7 +141,7 @@ def test_rows_stop_at_once_in_the_middle_and_never(decode, form):
 @pytest.mark.parametrize("form", ["unroll", "loop"])
 def test_values_end_at_once_in_the_middle_and_never(form):
     network = make("values-to-end")
-    model, given = load(convert(source(network), form=form)), inputs(network, batch=200)
+    model, given = load(convert(source_of(network), form=form)), inputs(network, batch=200)
     expected = answers(network, given)
     ends = expected["answer_length"]
     assert {1, 2, LENGTH} <= set(ends.tolist())
@@ -212,14 +199,14 @@ def test_equally_likely_symbols_are_taken_in_order(form):
     expected = answers(network, given)
     # the end is the lowest symbol that can be said, 3 the next; what goes on from the better hypothesis comes first
     assert expected["generated"][0].tolist() == [[END, 0, 0], [3, END, 0], [3, 3, END], [3, 3, 3]]
-    equal(load(convert(source(network), form=form)).run(given), expected)
+    equal(load(convert(source_of(network), form=form)).run(given), expected)
     greedy = make("greedy")
     greedy.output.head.weight.data.zero_()
     greedy.output.head.bias.data.zero_()
     greedy.output.head.bias.data[END] = -1
     expected = answers(greedy, given)
     assert (expected["generated"] == 3).all()
-    equal(load(convert(source(greedy), form=form)).run(given), expected)
+    equal(load(convert(source_of(greedy), form=form)).run(given), expected)
 
 
 @pytest.mark.parametrize("values", [[1.0, 3.0, 3.0, 2.0, 3.0], [0.0] * 5, [-np.inf, 1.0, -np.inf, 1.0, -np.inf]])
@@ -285,13 +272,13 @@ def test_sampling_is_by_the_distribution():
 
 def test_values_of_a_file_are_set_when_it_is_loaded():
     network = make("beam", n_best=3)
-    content, given = convert(source(network)), inputs(network, batch=30)
+    content, given = convert(source_of(network)), inputs(network, batch=30)
     for exponent in (0.0, 2.0):
         model = load(content, values={"length_penalty": exponent})
         equal(model.run(given), answers(network, given, length_penalty=torch.tensor(exponent)))
     assert not np.array_equal(load(content).run(given)["scores"], model.run(given)["scores"])
     drawing = make("sample")
-    content, given = convert(source(drawing)), inputs(drawing, batch=30)
+    content, given = convert(source_of(drawing)), inputs(drawing, batch=30)
     cold = load(content, values={"temperature": 0.0}).run(given)
     equal(cold, answers(make("greedy"), {name: given[name] for name in ("tokens", "lengths")}))
     assert not np.array_equal(load(content).run(given)["generated"], cold["generated"])
@@ -302,13 +289,13 @@ def test_weights_are_in_the_file_once(decode, constants):
     """Beside them stand what is never said and what padding costs, of 8 symbols; or mean and deviation of 5 values."""
     weights = sum(p.numel() for p in make(decode).parameters())
     for form, length in (("unroll", 2), ("unroll", 9), ("loop", 9)):
-        proto = onnx.load_from_string(convert(source(make(decode, max_length=length)), form=form))
+        proto = onnx.load_from_string(convert(source_of(make(decode, max_length=length)), form=form))
         sizes = [int(np.prod(t.dims)) for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
         assert sum(size for size in sizes if size > 1) == weights + constants
 
 
 def test_the_contract_says_how_it_decodes():
-    contract = load(convert(source(make("beam", n_best=2)))).contract
+    contract = load(convert(source_of(make("beam", n_best=2)))).contract
     assert contract.decoding == {
         **{"decode": "beam", "beam_width": 3, "n_best": 2, "length_penalty": 0.0, "max_length": LENGTH},
         **{"start": START, "end": END, "padding": PADDING},
@@ -326,7 +313,7 @@ def test_the_contract_says_how_it_decodes():
 def test_a_difference_is_told_with_its_place_and_scores(decode, place):
     network, other = make(decode), make(decode)
     other.output.head.bias.data[4] += 2
-    report = verify(convert(source(network)), source(other))
+    report = verify(convert(source_of(network)), source_of(other))
     worst = next(c for c in report.failures if c.output == "generated")
     assert re.search(rf"{place}.*: \d in place of \d; its score is -\d\S*, and -\d\S* in PyTorch", worst.first)
 
@@ -341,4 +328,4 @@ def test_recurrences_that_cannot_be(more):
 
 def test_an_unrolled_decoder_has_no_steps_of_its_source():
     with pytest.raises(ExportError, match="any length in every form"):
-        convert(source(make()), form="unroll", steps=7)
+        convert(source_of(make()), form="unroll", steps=7)

@@ -13,14 +13,17 @@ class CellStep(nn.Module):
 
     Args:
         cell: which recurrence. w_hh: (gates · hidden, hidden), b_hh: (gates · hidden,).
+        w_hr: of an LSTM whose h is projected, (projection, hidden); w_hh then has as many columns as w_hr has rows.
     """
 
     w_hh: Tensor
     b_hh: Tensor
+    w_hr: Tensor | None
 
-    def __init__(self, cell: str, w_hh: Tensor, b_hh: Tensor) -> None:
+    def __init__(self, cell: str, w_hh: Tensor, b_hh: Tensor, w_hr: Tensor | None = None) -> None:
         super().__init__()
         self.cell = cell
+        self.register_buffer("w_hr", None if w_hr is None else w_hr.T)
         self.register_buffer("w_hh", w_hh.T)
         self.register_buffer("b_hh", b_hh)
 
@@ -33,6 +36,8 @@ class CellStep(nn.Module):
         recurrent = torch.addmm(self.b_hh, states[0], self.w_hh)
         if self.cell == "lstm":
             h, c = _lstm(driven + recurrent, states[1])
+            if self.w_hr is not None:  # Sak et al. 2014, eq. 6
+                h = h @ self.w_hr
             return h, c, h
         h = _gru(driven, recurrent, states[0]) if self.cell == "gru" else ACTIVATIONS[self.cell](driven + recurrent)
         return h, h

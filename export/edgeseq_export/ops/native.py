@@ -16,9 +16,14 @@ _OPERATOR_VERSION = 14
 class Weighted(Protocol):
     """What a NativeLayer is made from: a RecurrentLayer, or another layer that is one recurrence of the operators."""
 
-    cell: Cell
-    hidden_size: int
-    directions: int
+    @property
+    def cell(self) -> Cell: ...
+
+    @property
+    def hidden_size(self) -> int: ...
+
+    @property
+    def directions(self) -> int: ...
 
     def direction_weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_ih, W_hh, b_ih and b_hh, as those of a RecurrentLayer."""

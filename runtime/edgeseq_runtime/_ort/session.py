@@ -55,6 +55,7 @@ class Session:
         name: what to call the file in messages.
         providers: onnxruntime's names, each with its options; the CPU provider last.
         threads: threads inside one operator. No spinning: an idle model costs no processor time.
+        folder: where the files lie in which an ONNX file of another program may keep its weights.
 
     Raises:
         DamagedFileError: onnxruntime cannot read the bytes.
@@ -62,13 +63,20 @@ class Session:
     """
 
     def __init__(
-        self, content: bytes, name: str, providers: Sequence[tuple[str, Mapping[str, Any]]], threads: int
+        self,
+        content: bytes,
+        name: str,
+        providers: Sequence[tuple[str, Mapping[str, Any]]],
+        threads: int,
+        folder: str | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors come as exceptions; the log would repeat them on stderr
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if folder is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         try:
             self._session = ort.InferenceSession(content, options, providers=[(n, dict(o)) for n, o in providers])
             meta = self._session.get_modelmeta()

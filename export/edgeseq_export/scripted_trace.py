@@ -1,0 +1,111 @@
+"""From TorchScript to ONNX by the exporter made for it: control flow stays, recurrent layers become operators."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import torch
+from edgeseq_runtime.errors import ExportError
+from edgeseq_runtime.signature import Signature
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
+from torch import nn
+
+from edgeseq_export.trace import OPSETS, Positional, check_axes, dynamic_axes, example_inputs, quiet
+
+_SYMBOLIC = "_run_symbolic_function"
+"""The exporter's function that translates one operator."""
+
+_PACKS = "aten::_pack_padded_sequence"
+_INSTEAD = "give the network itself, as package.module:factory with --weights"
+
+
+def trace_scripted(module: nn.Module, signature: Signature, opset: int, name: str) -> ir.Model:
+    """Write a network that holds TorchScript as an ONNX model in memory. name: for messages.
+
+    Raises:
+        ExportError: an opset that cannot be written, or an operator that has no translation.
+    """
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}")
+    names = signature.input_names, signature.output_names
+    example, buffer = example_inputs(signature, {}), io.BytesIO()
+    with quiet(), _unlogged(), torch.no_grad():
+        try:
+            # the exporter traces a plain module, and then does not find TorchScript inside; torch.jit.trace does
+            network = Positional(module, *names).eval()
+            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+            torch.onnx.export(
+                traced,
+                example,
+                buffer,  # type: ignore[arg-type]  # this exporter takes a file that is open, too
+                dynamo=False,
+                dynamic_axes=dict(zip(names[0], dynamic_axes(signature, {}), strict=True)),
+                input_names=list(names[0]),
+                output_names=list(names[1]),
+                opset_version=opset,
+            )
+        except (RuntimeError, torch.jit.Error) as error:  # OnnxExporterError is a RuntimeError
+            raise ExportError(_told(error, module, name)) from error
+    model = ir.serde.deserialize_model(onnx.load_from_string(buffer.getvalue()))
+    check_axes(model, signature, {})
+    # weights of a frozen archive are constants; as initialisers they are seen by the proof of the proof
+    return LiftConstantsToInitializersPass()(model).model
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without the whole graph on stdout where an operator fails: the exporter turns that on, and never off again."""
+    log, enabled = torch._C._jit_onnx_log, torch._C._jit_is_onnx_log_enabled()
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = log
+        torch._C._jit_set_onnx_log_enabled(enabled)
+
+
+def _told(error: Exception, module: nn.Module, name: str) -> str:
+    """What could not be written, and where the archive has it."""
+    node = _failing_node(error.__traceback__)
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    scripted: list[Any] = [part for part in module.modules() if isinstance(part, torch.jit.ScriptModule)]
+    if any(_PACKS in str(part.inlined_graph) for part in scripted if hasattr(part, "forward")):
+        return f"{name} packs rows of unequal length, which its exporter cannot write; {_INSTEAD}"
+    if node is None:
+        return f"{name} cannot be traced: {line}; {_INSTEAD}"
+    place = _place(str(node.sourceRange()), node.scopeName())
+    return f"operator '{node.kind()}'{place} of {name} cannot be written as ONNX: {line}; {_INSTEAD}"
+
+
+def _failing_node(traceback: TracebackType | None) -> Any:
+    """The operator of TorchScript that the exporter was at, from its frames; None where it was at none."""
+    node = None
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_name == _SYMBOLIC:
+            node = traceback.tb_frame.f_locals.get("node")
+        traceback = traceback.tb_next
+    return node
+
+
+def _place(source: str, scope: str) -> str:
+    """Where an operator stands, in words, as far as the archive says.
+
+    Args:
+        source: as TorchScript tells it: a file and a line, then the lines around with a mark below the one that is
+            meant; or, of a trace, the calls, each `FILE(LINE): FUNCTION`.
+        scope: the layers around it, the innermost last: `…/CLASS::NAME`.
+    """
+    layer = re.search(r"([^/:.]+)::(\w+)$", scope)
+    named = f" in '{layer[2]}' ({layer[1]})" if layer else ""
+    place = re.search(r'File "(?P<file>[^"]+)", line (?P<line>\d+)', source)
+    place = place or re.search(r"^\s*(?P<file>\S+\.py)\((?P<line>\d+)\): ", source, re.MULTILINE)
+    found = [f"{place['file'].rsplit('/', 1)[-1]}, line {place['line']}"] if place else []
+    lines = source.splitlines()
+    marked = next((number for number, line in enumerate(lines) if "<--- HERE" in line), 0)
+    found += [f"`{lines[marked - 1].strip()}`"] if marked else []
+    return f"{named} ({': '.join(found)})" if found else named

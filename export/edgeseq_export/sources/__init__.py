@@ -1,0 +1,1 @@
+"""What can be exported: one kind of given file a module."""

@@ -1,0 +1,205 @@
+"""The states of somebody's network: parameters of its forward that take what came out of the call before."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from edgeseq_runtime.errors import UsageError
+from torch import Tensor, nn
+
+from edgeseq_export.sources.call import leaf, leaves
+from edgeseq_export.sources.probe import Hidden, Probe
+from edgeseq_export.sources.spec import Path, name_of, path_of
+
+_COMBINATIONS = 64
+"""So many choices of trained tensors are tried as learned initial states."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A state: where it goes in, and where the next one comes out. learned: its trained first value, if it has one.
+
+    required: whether the network cannot be called without it.
+    """
+
+    input: Path
+    output: Path
+    learned: Tensor | None = None
+    required: bool = False
+
+
+def find_pairs(
+    probe: Probe, sizes: Mapping[str, int], given: Mapping[str, str], names: Mapping[Path, str]
+) -> list[Pair]:
+    """The states, as the user said or else by trying: a parameter that takes a part of the answer is one.
+
+    given: input to output, as said. names: of the answer's tensors. sizes: of the free axes, for the trials.
+
+    Raises:
+        UsageError: a state that is not there, or one that the network does not take back.
+    """
+    inputs = probe.draw(sizes)
+    if given:
+        return list(_said(probe, inputs, given, names))
+    return _tried(probe, inputs, probe.others) if probe.others else []
+
+
+def fillers(probe: Probe, batch: int, inputs: Mapping[Path, Tensor]) -> dict[Path, Tensor]:
+    """Zeros for parameters that must be given and are no inputs, shaped as the recurrent layers' states are.
+
+    Raises:
+        UsageError: there is such a parameter, and nothing that is known fits.
+    """
+    names = [name for name in probe.others if probe.required(name)]
+    if not names:
+        return {}
+    for guess in _state_shapes(probe.module, batch):
+        parts = [guess] if len(names) == 1 else list(guess) if isinstance(guess, tuple) else []
+        if len(parts) == len(names):
+            trial = {
+                (name, *path): value for name, part in zip(names, parts, strict=True) for path, value in leaves(part)
+            }
+            if _taken(probe, inputs, trial):
+                return trial
+    raise UsageError(
+        f"the forward of {probe.name} takes {', '.join(names)} too, and it is not said what that is; give it by --input"
+    )
+
+
+def _said(
+    probe: Probe, inputs: Mapping[Path, Tensor], given: Mapping[str, str], names: Mapping[Path, str]
+) -> Iterator[Pair]:
+    by_name = {name: path for path, name in names.items()}
+    known = [p.name for p in probe.parameters]
+    filled = fillers(probe, _batch(probe, inputs), inputs)
+    answer = probe(inputs, filled)
+    hidden = {}
+    for start, end in given.items():
+        path = path_of(start)
+        if path[0] not in known:
+            raise UsageError(f"the forward of {probe.name} has no '{start}'; it takes {', '.join(known)}")
+        if end not in by_name:
+            raise UsageError(f"{probe.name} gives no '{end}'; it gives {', '.join(by_name)}")
+        hidden[path] = leaf(answer, by_name[end])
+    if not _taken(probe, inputs, hidden):
+        raise UsageError(f"{probe.name} does not take {', '.join(given.values())} back as {', '.join(given)}")
+    for start, end in given.items():
+        path = path_of(start)
+        yield Pair(path, by_name[end], _learned(probe, inputs, answer, hidden, path), path in filled)
+
+
+def _tried(probe: Probe, inputs: Mapping[Path, Tensor], names: Sequence[str]) -> list[Pair]:
+    """The pairs of parameters that take parts of the answer back, all in order, or else those that do by themselves."""
+    filled = fillers(probe, _batch(probe, inputs), inputs)
+    answer = probe(inputs, filled)
+    parts = list(_parts(answer))
+    for start in range(1, len(parts) - len(names) + 1):
+        found = _paired(probe, inputs, answer, filled, list(zip(names, parts[start:], strict=False)))
+        if found:
+            return found
+    if len(names) < 2:
+        return []
+    return [pair for name in names for pair in _tried(probe, inputs, [name])]
+
+
+def _paired(
+    probe: Probe,
+    inputs: Mapping[Path, Tensor],
+    answer: Any,
+    filled: Hidden,
+    given: Sequence[tuple[str, tuple[Path, Any]]],
+) -> list[Pair]:
+    """Pairs of parameters and parts of the answer, if the network takes these, and its answer moves with them."""
+    ends = {(name, *path): (*place, *path) for name, (place, part) in given for path, _ in leaves(part)}
+    hidden = {path: leaf(answer, end) for path, end in ends.items()}
+    if not hidden or not _taken(probe, inputs, {**filled, **hidden}, like=answer):
+        return []
+    if not _matters(probe, inputs, filled, hidden):
+        return []
+    return [
+        Pair(path, end, None if path in filled else _learned(probe, inputs, answer, hidden, path), path in filled)
+        for path, end in ends.items()
+    ]
+
+
+def _parts(answer: Any) -> Iterator[tuple[Path, Any]]:
+    """The entries of an answer that has several: the first is the answer proper."""
+    if isinstance(answer, Mapping):
+        yield from (((key,), value) for key, value in answer.items())
+    elif isinstance(answer, list | tuple):
+        yield from (((place,), value) for place, value in enumerate(answer))
+
+
+def _taken(probe: Probe, inputs: Mapping[Path, Tensor], hidden: Hidden, like: Any = None) -> bool:
+    """Whether the network takes these states; like: and gives an answer of the same shapes."""
+    try:
+        answer = probe(inputs, hidden)
+    except Exception:  # noqa: BLE001  # whatever somebody's forward raises, it is not its state
+        return False
+    return like is None or _shapes(answer) == _shapes(like)
+
+
+def _matters(probe: Probe, inputs: Mapping[Path, Tensor], filled: Hidden, hidden: Hidden) -> bool:
+    """Whether an answer moves when the state does."""
+    one, other = (probe(inputs, {**filled, **{p: t + shift for p, t in hidden.items()}}) for shift in (0, 1))
+    return any(not torch.equal(a, b) for (_, a), (_, b) in zip(leaves(one), leaves(other), strict=True))
+
+
+def _learned(probe: Probe, inputs: Mapping[Path, Tensor], answer: Any, hidden: Hidden, path: Path) -> Tensor | None:
+    """The trained first value of a state; None where it is zeros.
+
+    Raises:
+        UsageError: it is neither zeros nor a tensor of the network's own.
+    """
+    zeros = {each: torch.zeros_like(value) for each, value in hidden.items()}
+    if _same(probe(inputs, zeros), answer):
+        return None
+    batch = _batch(probe, inputs)
+    choices = [list(_trained(probe.module, value, batch)) for value in hidden.values()]
+    for combination in list(product(*choices))[:_COMBINATIONS]:
+        first = dict(zip(hidden, combination, strict=True))
+        expanded = {each: first[each].expand_as(value) for each, value in hidden.items()}
+        if _same(probe(inputs, expanded), answer):
+            return first[path]
+    raise UsageError(
+        f"{probe.name} starts '{name_of(path)}' neither at zeros nor at a tensor of its own; let it start at zeros, or "
+        "at a parameter"
+    )
+
+
+def _trained(module: nn.Module, value: Tensor, batch: int) -> Iterator[Tensor]:
+    """Zeros and every tensor of the network that has the size of one row of a state, with a batch axis of one."""
+    axis = next(place for place, size in enumerate(value.shape) if size == batch)
+    one = value.narrow(axis, 0, 1)
+    yield torch.zeros_like(one)
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.numel() == one.numel():
+            yield tensor.detach().reshape(one.shape)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return all(torch.allclose(a, b, atol=1e-6) for (_, a), (_, b) in zip(leaves(one), leaves(other), strict=True))
+
+
+def _shapes(answer: Any) -> dict[Path, torch.Size]:
+    return {path: tensor.shape for path, tensor in leaves(answer)}
+
+
+def _batch(probe: Probe, inputs: Mapping[Path, Tensor]) -> int:
+    spec = next(spec for spec in probe.specs if "batch" in spec.axes)
+    return inputs[spec.path].shape[spec.axes.index("batch")]
+
+
+def _state_shapes(module: nn.Module, batch: int) -> Iterator[Any]:
+    for layer in module.modules():
+        if isinstance(layer, nn.RNNBase):
+            depth = layer.num_layers * (2 if layer.bidirectional else 1)
+            h = torch.zeros(depth, batch, layer.proj_size or layer.hidden_size)
+            yield (h, torch.zeros(depth, batch, layer.hidden_size)) if isinstance(layer, nn.LSTM) else h
+            yield h
+        elif isinstance(layer, nn.RNNCellBase):
+            h = torch.zeros(batch, layer.hidden_size)
+            yield (h, h.clone()) if isinstance(layer, nn.LSTMCell) else h
+            yield h

@@ -1,0 +1,329 @@
+"""What is found out about a network that was not made with edgeseq: by calling it, without an export."""
+
+from collections import namedtuple
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from edgeseq_export.sources.axes import limits, output_axes
+from edgeseq_export.sources.axes import taken as sizes_taken
+from edgeseq_export.sources.loops import loop_over_time
+from edgeseq_export.sources.module import from_module
+from edgeseq_export.sources.spec import parse_specs
+from edgeseq_runtime.errors import ExportError, UsageError
+from edgeseq_runtime.signature import Limit, Signature, StatePair
+from edgeseq_runtime.signature import Tensor as Described
+from torch import Tensor, nn
+
+Pair = namedtuple("Pair", "logits last")
+
+
+class Net(nn.Module):
+    """An LSTM (6 to 8), a linear layer and what else a test gives; subclasses have a forward."""
+
+    def __init__(self, **layers: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.rnn = nn.LSTM(6, 8, batch_first=True)
+        self.fc = nn.Linear(8, 3)
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+
+def network(forward: Callable, **layers: nn.Module) -> nn.Module:
+    """A network whose forward has the parameters of the given function behind `self`."""
+    return type("Theirs", (Net,), {"forward": forward})(**layers)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "axes", "told"),
+    [
+        ("x:float32[batch,time,12]", "x", ("batch", "time", 12), "x:float32[batch,time,12]"),
+        ("x:float32[time,batch,12]", "x", ("batch", "time", 12), "x:float32[time,batch,12]"),
+        ("tokens:int64[batch,time]=0..99", "tokens", ("batch", "time"), "tokens:int64[batch,time]=0..99"),
+        (" x:float32[batch, time]=-0.5..1 ", "x", ("batch", "time"), "x:float32[batch,time]=-0.5..1.0"),
+        ("item.lengths:int64[batch]", "item_lengths", ("batch",), "item.lengths:int64[batch]"),
+        ("pair.0:float32[batch,4]", "pair_0", ("batch", 4), "pair.0:float32[batch,4]"),
+    ],
+)
+def test_an_input_is_read_and_told(text, name, axes, told):
+    spec = parse_specs([text])[0]
+    assert (spec.tensor.name, spec.tensor.axes, str(spec)) == (name, axes, told)
+    assert parse_specs([told]) == (spec,)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["x"], "'x' does not say what an input is; expected is NAME:TYPE"),
+        (["x:float32"], "does not say what an input is"),
+        (["x:real[batch]"], "has the type 'real'; known are float32"),
+        (["x:float32[batch,batch]"], "has an axis twice"),
+        (["x:float32[batch,1e]"], "has the axis '1e'"),
+        (["x:int64[batch]=9..1"], "goes from 9 to 1"),
+        (["x:int64[batch]=0.5..1"], "two numbers are expected"),
+        (["x:float32[batch]", "x:float32[batch]"], "the input 'x' is given twice"),
+    ],
+)
+def test_what_is_no_input_is_refused(texts, message):
+    with pytest.raises(UsageError, match=message):
+        parse_specs(texts)
+
+
+def test_lengths_count_the_steps_of_what_has_a_time_axis():
+    specs = parse_specs(["x:float32[batch,time,2]", "lengths:int64[batch]", "y:float32[batch,3]"])
+    assert [spec.tensor.of for spec in specs] == [None, "x", None]
+    assert parse_specs(["lengths:int64[batch]"])[0].tensor.of is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "derived"),
+    [
+        (lambda b, t: (b, t, 4), ("batch", "time", 4), None),
+        (lambda b, t: (t, b), ("batch", "time"), None),
+        (lambda b, t: (b, t - 4), ("batch", "time_1"), (1, -4)),
+        (lambda b, t: (b, (t - 5) // 2 + 1), ("batch", "time_1"), (2, -4)),
+        (lambda b, t: (b, -(-t // 320)), ("batch", "time_1"), (320, 0)),
+        (lambda b, t: (b, 2 * t), None, None),
+        (lambda b, t: (b,) if b == 1 else (b, t), None, None),
+    ],
+)
+def test_axes_of_an_answer_follow_those_of_the_input(shape, axes, derived):
+    def run(sizes):
+        return {"y": shape(sizes["batch"], sizes["time"])}
+
+    base = {"batch": 3, "time": 11}
+    if axes is None:
+        with pytest.raises(ExportError, match=r"by no rule|has 2 axes"):
+            output_axes(("batch", "time"), base, {}, run)
+        return
+    found = output_axes(("batch", "time"), base, {}, run)
+    assert found.outputs == {"y": axes}
+    assert found.derived == ({"time_1": ("time", *derived)} if derived else {})
+    for time in range(5, 40):
+        size = Signature((), (), derived=found.derived).sized({"time": time}).get("time_1", time)
+        assert size in shape(3, time)
+
+
+@pytest.mark.parametrize(
+    ("taken", "found"),
+    [
+        (lambda time: True, {}),
+        (lambda time: time >= 5, {"time": Limit(5)}),
+        (lambda time: time <= 50, {"time": Limit(1, 50)}),
+        (lambda time: 3 <= time <= 512, {"time": Limit(3, 512)}),
+        (lambda time: time == 16, {"time": Limit(16, 16)}),
+    ],
+)
+def test_the_sizes_that_a_network_takes_are_found(taken, found):
+    def run(sizes):
+        if not taken(sizes["time"]):
+            raise RuntimeError("not that long")
+
+    assert limits(sizes_taken(("batch", "time"), run, "Net"), run) == found
+
+
+def test_a_network_that_takes_nothing_says_why():
+    def run(sizes):
+        raise RuntimeError("expected 7 features")
+
+    with pytest.raises(ExportError, match=r"Net cannot be called .* RuntimeError: expected 7 features"):
+        sizes_taken(("batch", "time"), run, "Net")
+
+
+def _whole(self, x):
+    y, _ = self.rnn(x)
+    return self.fc(y)
+
+
+def _mean(self, x):
+    return self.fc(self.rnn(x)[0].mean(1))
+
+
+def _own_zeros(self, x):
+    h = torch.zeros(1, x.size(0), 8)
+    y, _ = self.rnn(x, (h, h.clone()))
+    return self.fc(y[:, -1])
+
+
+def _of_the_input(self, x):
+    h = x[:, :1, :1].expand(-1, 1, 8).transpose(0, 1).contiguous()
+    y, _ = self.rnn(x, (h, h))
+    return self.fc(y)
+
+
+def _twice(self, x):
+    return self.fc(self.rnn(x)[0] + self.rnn(x.flip(1))[0])
+
+
+def _learned(self, x):
+    y, _ = self.rnn(x, (self.h0.expand(-1, x.size(0), -1), self.h0.expand(-1, x.size(0), -1) * 2))
+    return self.fc(y)
+
+
+def _carries(self, x, state=None):
+    y, state = self.rnn(x, state)
+    logits = self.fc(y)
+    return logits, state
+
+
+def _needs(self, x, h, c):
+    y, (h, c) = self.rnn(x, (h, c))
+    return self.fc(y), h, c
+
+
+def _fields(self, x, state=None):
+    y, state = self.rnn(x, state)
+    return Pair(self.fc(y), state)
+
+
+def _keys(self, item):
+    y, _ = self.rnn(item["x"])
+    return {"logits": self.fc(y), "shape": y.shape}
+
+
+LIFTED = ["rnn_h0", "rnn_c0"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "inputs", "outputs", "states", "reason"),
+    [
+        (_whole, (), ["output"], LIFTED, None),
+        (_own_zeros, (), ["output"], LIFTED, None),
+        (_mean, (), ["output"], [], "in pieces its output 'output' differs"),
+        (_of_the_input, (), ["output"], [], "carries no state"),
+        (_twice, (), ["output"], [], "carries no state"),
+        (_carries, (), ["logits"], ["state_0", "state_1"], None),
+        (_needs, ["x:float32[batch,time,6]"], ["output0"], ["h", "c"], None),
+        (_fields, (), ["logits"], ["state_0", "state_1"], None),
+        (_keys, ["item.x:float32[batch,time,6]"], ["logits"], LIFTED, None),
+    ],
+)
+def test_inputs_outputs_and_states_are_found(forward, inputs, outputs, states, reason):
+    module = network(forward)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    source = from_module(module, inputs=inputs)
+    signature = source.signature
+    assert [t.name for t in signature.outputs] == outputs
+    assert [s.input for s in signature.states] == states
+    assert signature.streamable is (reason is None)
+    assert reason is None or reason in signature.reason
+    assert len({*signature.input_names, *signature.output_names}) == len(signature.input_names + signature.output_names)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert type(module.rnn) is nn.LSTM
+
+
+def test_a_learned_initial_state_is_found():
+    module = network(_learned)
+    module.h0 = nn.Parameter(torch.linspace(-1, 1, 8).reshape(1, 1, 8))
+    source = from_module(module)
+    assert [s.initial for s in source.signature.states] == ["learned", "learned"]
+    np.testing.assert_allclose(source.initial["rnn_c0"], 2 * module.h0.detach().numpy())
+    x = torch.randn(2, 5, 6)
+    given = {name: torch.from_numpy(value).expand(-1, 2, -1).contiguous() for name, value in source.initial.items()}
+    torch.testing.assert_close(source.module(x=x, **given)["output"], module(x))
+
+
+def test_the_answer_is_the_networks_own():
+    module = network(_needs)
+    source = from_module(module, inputs=["x:float32[batch,time,6]"])
+    x, h, c = torch.randn(2, 5, 6), torch.randn(1, 2, 8), torch.randn(1, 2, 8)
+    expected = module(x, h, c)
+    given = source.module(x=x, h=h, c=c)
+    torch.testing.assert_close(tuple(given.values()), expected, rtol=0, atol=1e-6)
+    zeros = torch.zeros(1, 2, 8)
+    torch.testing.assert_close(source.module(x=x)["output0"], module(x, zeros, zeros)[0], rtol=0, atol=1e-6)
+
+
+def test_a_network_of_double_precision_becomes_single():
+    source = from_module(network(_whole).double())
+    assert {t.dtype for t in (*source.signature.inputs, *source.signature.outputs)} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("forward", "options", "message"),
+    [
+        (_whole, {"inputs": ["z:float32[batch,time,6]"]}, "the forward of Theirs has no 'z'; it takes x"),
+        (_whole, {"inputs": ["x:float32[rows,time,6]"]}, "no input of Theirs has the axis 'batch'"),
+        (_whole, {"inputs": ["x:float32[batch,time,7]"]}, "Theirs cannot be called"),
+        (_carries, {"states": {"hidden": "state_0"}}, "the forward of Theirs has no 'hidden'; it takes x, state"),
+        (_carries, {"states": {"state.0": "h9"}}, "Theirs gives no 'h9'; it gives logits, state_0_next, state_1_next"),
+        (_carries, {"states": {"state": "logits"}}, "does not take logits back as state"),
+        (lambda self, a, b: a, {}, "what Theirs takes cannot be told from its layers: its forward takes a, b"),
+    ],
+)
+def test_what_does_not_fit_is_told(forward, options, message):
+    with pytest.raises((UsageError, ExportError), match=message):
+        from_module(network(forward), **options)
+
+
+def test_whole_numbers_are_as_large_as_their_embedding():
+    def forward(self, words, tags):
+        return self.rnn(torch.cat([self.words(words), self.tags(tags)], -1))[0]
+
+    module = network(forward, words=nn.Embedding(50, 4), tags=nn.Embedding(7, 2))
+    specs = ["words:int64[batch,time]", "tags:int64[batch,time]"]
+    assert [t.range for t in from_module(module, inputs=specs).signature.inputs] == [(0, 50), (0, 7)]
+    with pytest.raises(UsageError, match=r"no embedding says which. Say it: --input \"x:int64\[batch,time\]=0\.\.99\""):
+        from_module(network(lambda self, x: x.float() * 2), inputs=["x:int64[batch,time]"])
+
+
+def _keeps(self, x):
+    y, self.hidden = self.rnn(x, self.hidden)
+    return self.fc(y)
+
+
+def _draws(self, x):
+    return self.fc(self.rnn(x)[0]) + torch.randn(1)
+
+
+def test_a_network_that_answers_otherwise_the_second_time_is_refused():
+    module = network(_keeps)
+    module.hidden = None
+    with pytest.raises(ExportError, match=r"it keeps a state in self\.hidden. Let forward take that state"):
+        from_module(module, inputs=["x:float32[batch,time,6]"])
+    with pytest.raises(ExportError, match="it draws at random"):
+        from_module(network(_draws))
+
+
+class Says(Net):
+    """A network that says what it takes."""
+
+    def edgeseq_signature(self) -> Signature:
+        x = Described("signal", "float32", ("batch", "time", 6))
+        y = Described("answer", "float32", ("batch", "time", 3), "step")
+        return Signature(
+            (x,), (y,), (StatePair("h", "h_after", (1, "batch", 8)), StatePair("c", "c_after", (1, "batch", 8)))
+        )
+
+    def forward(self, signal: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        y, state = self.rnn(signal, (h, c))
+        return self.fc(y), state
+
+
+def test_a_network_may_say_its_signature():
+    module = Says()
+    source = from_module(module)
+    assert source.signature.output_names == ("answer", "h_after", "c_after")
+    assert source.module(signal=torch.randn(2, 4, 6))["c_after"].shape == (1, 2, 8)
+
+
+def test_a_loop_over_time_is_named():
+    cell = nn.GRUCell(4, 4)
+
+    def run(steps: int) -> Tensor:
+        h = torch.zeros(1, 4)
+        for _ in range(steps):
+            h = cell(h, h)
+        return h
+
+    def layers(steps: int) -> Tensor:
+        h = torch.zeros(1, steps)
+        for _ in range(3):
+            h = h + 1
+        return h
+
+    assert "test_sources.py, line" in loop_over_time(run, 3, 7)
+    assert "for _ in range(steps)" in loop_over_time(run, 3, 7)
+    assert loop_over_time(layers, 3, 7) is None

@@ -1,0 +1,1 @@
+"""Networks as people write them who have not heard of edgeseq, by theme."""
