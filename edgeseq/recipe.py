@@ -106,7 +106,7 @@ class ExpectTable:
     test_nrmse: the root mean squared error, in units of the values' deviation.
     test_valid_time: at least so many Lyapunov times pass until a free run goes astray.
     test_rebuild_error: the mean squared error of what an autoencoder rebuilds. test_psnr_gain: decibels that it gains
-        on a corrupted input. test_bound: the evidence bound, in nats.
+        on a corrupted input. test_bound: the evidence bound at the code's mean, with bce in nats.
     test_event_recall, test_lowest_event_recall, test_peak_distance, test_normal_alarm_share, test_false_alarms_a_week:
         of its alarms, see edgeseq.training.alarms.
     """

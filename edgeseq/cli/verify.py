@@ -125,9 +125,12 @@ def verify(
         if needless := [*opening.given(), *(["--tolerance"] if tolerance is not None else [])]:
             raise UsageError(f"{needless[0]} is of a comparison with a REFERENCE, but none was given")
         result = _alone(model, provider, keep, case)
+    if save_worst is not None and keep is not None:
+        if keep.worst is not None:
+            save(save_worst, replace(keep.worst, subject=result.subject))
+        else:
+            result = replace(result, notes=(*result.notes, f"'{save_worst}' was not written: no case could be judged"))
     write_report(report, result.to_json(), report_markdown(result))
-    if save_worst is not None and keep is not None and keep.worst is not None:
-        save(save_worst, replace(keep.worst, subject=result.subject))
     closing = [verdict(result)] if result.passed else []
     show(result.to_json(), *report_tables(result), *closing, as_json=as_json)
     if not result.passed:

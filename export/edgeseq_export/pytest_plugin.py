@@ -146,7 +146,6 @@ def assert_parity(
     if keep.worst is not None:
         path = Path(worst) if worst is not None else _worst_path(Path(file))
         save(path, keep.worst)
-        again = f"edgeseq verify {os.fspath(file)}"
         lines.append(
             f"the worst case is in {path}; to run it again:\n  edgeseq verify {os.fspath(file)} --replay {path}"
         )

@@ -226,7 +226,7 @@ def test_an_embedding_says_the_range(exported):
     ("name", "message"),
     [
         ("loop", "loop.ts reads the first 5 steps of 'x' and nothing behind them: its loop over time was frozen"),
-        ("batch", "batch.ts takes 'x' at batch 5 alone: that axis was frozen when it was traced"),
+        ("batch", "batch.ts starts a layer from states of batch 5, whatever the batch of its input is"),
         ("time", "time.ts takes 'x' at time 5 alone: that axis was frozen when it was traced"),
     ],
 )

@@ -104,7 +104,7 @@ def output_axes(
                 for place, size in enumerate(shape):
                     outputs[output][place] = axis if size != first[output][place] else outputs[output][place]
     for output, shape in run({**base, BATCH: 1}).items():
-        _check_rank(output, first[output], shape, BATCH, "such as squeeze() without an axis")
+        _check_rank(output, first[output], shape, BATCH, "squeeze() without an axis does that, squeeze(-1) does not")
     derived: dict[str, tuple[str, int, int]] = {}
     for output, axes in outputs.items():
         for place, moved in enumerate(axes):
@@ -150,7 +150,7 @@ def _check_rank(output: str, one: Sequence[int], other: Sequence[int], axis: str
     if len(one) != len(other):
         raise ExportError(
             f"'{output}' has {len(one)} axes at one size of '{axis}' and {len(other)} at another"
-            f"{f', {why}' if why else ''}; a file has one number of axes"
+            f"{f' ({why})' if why else ''}; a file has one number of axes"
         )
 
 

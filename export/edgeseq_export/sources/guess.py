@@ -1,6 +1,7 @@
 """What a network takes, where nobody says: read off its first layer; and of whole numbers, how large they may be."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from edgeseq_runtime.errors import UsageError
@@ -16,11 +17,14 @@ _BATCH, _TIME = 2, 40
 def guessed(module: nn.Module, name: str) -> tuple[Spec, ...]:
     """The only input of a network, by what its layers take; the first that its forward accepts.
 
+    Where time and batch could stand either way, recurrent layers tell.
+
     Raises:
         UsageError: it takes several, or none of the guesses.
     """
     required = [p for p in parameters_of(module) if p.required]
     takes = ", ".join(p.name for p in parameters_of(module)) or "nothing"
+    fallback: Spec | None = None
     if len(required) == 1:
         for text in _candidates(module, required[0]):
             spec = parse_specs([text])[0]
@@ -30,7 +34,11 @@ def guessed(module: nn.Module, name: str) -> tuple[Spec, ...]:
                 [sizes[a] if isinstance(a, str) else a for a in spec.axes], dtype=getattr(torch, spec.tensor.dtype)
             )
             if _accepts(module, {spec.path: example}):
-                return (spec,)
+                if _keeps_rows(module, {spec.path: example}):
+                    return (spec,)
+                fallback = fallback or spec
+    if fallback is not None:
+        return (fallback,)
     raise UsageError(
         f"what {name} takes cannot be told from its layers: its forward takes {takes}. Say it: --input {SYNTAX}"
     )
@@ -50,24 +58,19 @@ def with_ranges(module: nn.Module, specs: Sequence[Spec], examples: Mapping[Path
 def _candidates(module: nn.Module, parameter: Parameter) -> Iterator[str]:
     for layer in module.modules():
         if isinstance(layer, nn.RNNBase):
-            yield f"{parameter.name}:float32[{_leading(layer)},{layer.input_size}]"
-            yield f"{parameter.name}:float32[batch,time,{layer.input_size}]"
+            for axes in ("batch,time", "time,batch"):
+                yield f"{parameter.name}:float32[{axes},{layer.input_size}]"
         elif isinstance(layer, nn.RNNCellBase):
             yield f"{parameter.name}:float32[batch,time,{layer.input_size}]"
         elif isinstance(layer, nn.Embedding):
-            yield f"{parameter.name}:int64[{_leading(module)}]"
+            yield f"{parameter.name}:int64[batch,time]"
+            yield f"{parameter.name}:int64[time,batch]"
         elif isinstance(layer, nn.Conv1d):
             yield f"{parameter.name}:float32[batch,{layer.in_channels},time]"
             yield f"{parameter.name}:float32[batch,time,{layer.in_channels}]"
         elif isinstance(layer, nn.Linear):
             yield f"{parameter.name}:float32[batch,time,{layer.in_features}]"
             yield f"{parameter.name}:float32[batch,{layer.in_features}]"
-
-
-def _leading(module: nn.Module) -> str:
-    """The first two axes, in the order of the first recurrent layer; a token's network takes both, whatever it means."""
-    first = next((layer for layer in module.modules() if isinstance(layer, nn.RNNBase)), None)
-    return "batch,time" if first is None or first.batch_first else "time,batch"
 
 
 def _accepts(module: nn.Module, given: Mapping[Path, Tensor]) -> bool:
@@ -77,6 +80,23 @@ def _accepts(module: nn.Module, given: Mapping[Path, Tensor]) -> bool:
     except Exception:  # noqa: BLE001  # whatever somebody's forward raises, it is not this input
         return False
     return True
+
+
+def _keeps_rows(module: nn.Module, given: Mapping[Path, Tensor]) -> bool:
+    """Whether every recurrent layer that is called finds the rows of the batch where it takes them."""
+    found: list[bool] = []
+
+    def noted(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        if isinstance(layer, nn.RNNBase) and args and isinstance(args[0], Tensor) and args[0].dim() == 3:
+            found.append(args[0].shape[0 if layer.batch_first else 1] == _BATCH)
+
+    hooks = [layer.register_forward_pre_hook(noted) for layer in module.modules() if isinstance(layer, nn.RNNBase)]
+    try:
+        _accepts(module, given)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return all(found)
 
 
 def _with_range(module: nn.Module, spec: Spec, examples: Mapping[Path, Tensor]) -> Spec:

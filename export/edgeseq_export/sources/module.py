@@ -165,7 +165,8 @@ def _explored(module: nn.Module, specs: Sequence[Spec], states: Mapping[str, str
     check_steady(module, partial(answer, some), name)
     found_limits = limits(some, answer)
     sizes = _distinct(probe.free, found_limits)
-    probe = Probe(module, with_ranges(module, specs, probe.draw(sizes)), name)
+    drawn = probe.draw(sizes)
+    probe = Probe(module, with_ranges(module, specs, {**drawn, **filled_for(sizes[BATCH], drawn)}), name)
 
     def asked(sizes: Mapping[str, int]) -> Any:
         try:

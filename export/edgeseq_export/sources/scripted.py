@@ -44,7 +44,9 @@ def open_scripted(path: str | Path, *, inputs: Sequence[str] = (), states: Mappi
     except (RuntimeError, ValueError) as error:
         raise DamagedFileError(f"{path.name} cannot be loaded as TorchScript: {_last_line(error)}") from error
     graph = _flat_graph(module)
-    said = tuple(_with_range(text, graph) for text in inputs) or _guessed(module, graph)
+    _check_states(graph, path.name)
+    said = tuple(_with_range(text, spec, graph) for text, spec in zip(inputs, parse_specs(inputs), strict=True))
+    said = said or _guessed(module, graph)
     if said:
         _check_free(module, parse_specs(said), path.name)
     provenance = {"checkpoint_sha256": sha256(path.read_bytes()).hexdigest()}
@@ -121,10 +123,9 @@ def _candidates(graph: Any) -> Iterator[str]:
                 yield f"float32[batch,{weight.shape[1]}]"
 
 
-def _with_range(text: str, graph: Any) -> str:
+def _with_range(text: str, spec: Spec, graph: Any) -> str:
     """What is said of whole numbers without a range, with that of the only embedding."""
-    (spec,) = parse_specs([text])
-    if "int" not in spec.tensor.dtype or spec.tensor.range is not None or spec.tensor.name.endswith("lengths"):
+    if "int" not in spec.tensor.dtype or spec.tensor.range is not None or spec.tensor.of is not None:
         return text
     sizes = {len(_constant(node, 0)) for node in _nodes(graph) if node.kind() == "aten::embedding"}
     return f"{text}=0..{sizes.pop() - 1}" if len(sizes) == 1 else text
@@ -163,6 +164,35 @@ def _check_free(module: torch.jit.ScriptModule, specs: Sequence[Spec], name: str
         raise ExportError(_frozen(name, BATCH, batch, specs))
     if TIME in probe.free and len(taken) == 1:
         raise ExportError(_frozen(name, TIME, time, specs))
+
+
+def _check_states(graph: Any, name: str) -> None:
+    """Raise ExportError where a layer's first states have a batch of their own.
+
+    TorchScript does not check them: at another batch torch reads and writes beside them, and the process may die.
+    """
+    for node in _nodes(graph):
+        if node.kind() in _RECURRENT and (batch := _fixed_batch(list(node.inputs())[1])) is not None:
+            raise ExportError(
+                f"{name} starts a layer from states of batch {batch}, whatever the batch of its input is. Make the "
+                f"archive again, with states of as many rows as the input has: {_SCRIPT}"
+            )
+
+
+def _fixed_batch(states: Any) -> int | None:
+    """The batch of first states (layers, batch, hidden), or of a list of them, where it is a number in the graph."""
+    known, made = states.toIValue(), states.node()
+    if known is not None:
+        first = known[0] if isinstance(known, list) else known
+        return first.shape[1] if isinstance(first, Tensor) else None
+    if made.kind() in ("prim::ListConstruct", "aten::to", "aten::contiguous", "aten::detach"):
+        return _fixed_batch(next(made.inputs()))
+    if made.kind() not in ("aten::zeros", "aten::ones", "aten::full", "aten::randn"):
+        return None
+    size = next(made.inputs()).node()
+    listed = size.kind() == "prim::ListConstruct"
+    sizes = [each.toIValue() for each in size.inputs()] if listed else size.output().toIValue()
+    return sizes[1] if sizes is not None and len(sizes) == 3 else None
 
 
 def _frozen(name: str, axis: str, size: int, specs: Sequence[Spec]) -> str:

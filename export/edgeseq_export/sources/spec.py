@@ -109,7 +109,7 @@ def _with_lengths(spec: Spec, steps: Sequence[str], names: Sequence[str]) -> Spe
     if not tensor.name.endswith("lengths") or tensor.axes != (BATCH,) or not steps or "int" not in tensor.dtype:
         return spec
     named = tensor.name.removesuffix("_lengths")
-    if named in names and named not in steps:
+    if named != tensor.name and named in names and named not in steps:
         raise UsageError(
             f"'{tensor.name}' counts the steps of '{named}', which has no axis '{TIME}'. What has lengths has the axis "
             f"'{TIME}'; where several have, pad them to one length"

@@ -1,6 +1,6 @@
 """Whether a network answers the same call twice alike: one that keeps a state to itself, or draws, does not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ def check_steady(module: nn.Module, answer: Callable[[int], Any], name: str) -> 
     if _same(first, answer(0)):
         return
     changed = [key for key, value in after.items() if key not in before or not _same(before[key], value)]
+    changed = changed or list(_assigned(module))
     if changed:
         raise ExportError(
             f"{name} answers the same call otherwise the second time, as it keeps a state in {', '.join(changed)}. Let "
@@ -43,6 +44,15 @@ def _kept(module: nn.Module) -> dict[str, Any]:
             if tensors:
                 found[f"self.{path}.{key}" if path else f"self.{key}"] = tensors
     return found
+
+
+def _assigned(module: nn.Module) -> Iterator[str]:
+    """What TorchScript, whose attributes cannot be listed, assigns to in its code."""
+    for path, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            graph: Any = part.inlined_graph  # torch's stub does not know what it has
+            names = dict.fromkeys(node.s("name") for node in graph.findAllNodes("prim::SetAttr", True))
+            yield from (f"self.{path}.{name}" if path else f"self.{name}" for name in names)
 
 
 def _same(one: Any, other: Any) -> bool:

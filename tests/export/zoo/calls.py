@@ -135,17 +135,3 @@ class Routed(nn.Module):
     def forward(self, x):
         y, _ = self.rnn(x)
         return y if y.sum() > 0 else -y
-
-
-class HandPacked(nn.Module):
-    """Asks a packed sequence for its rows, whose order is torch's own."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = nn.LayerNorm(3)
-        self.rnn = nn.GRU(3, 4, batch_first=True)
-
-    def forward(self, x, lengths):
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        packed = packed._replace(data=self.norm(packed.data))
-        return self.rnn(packed)[1][-1]

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 from torch.nn.utils import rnn as packing
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 
 class PackedTagger(nn.Module):
@@ -91,3 +91,26 @@ class PackedSiamese(Siamese):
 
     def forward(self, left, left_lengths, right, right_lengths):
         return torch.cosine_similarity(self.encode(left, left_lengths), self.encode(right, right_lengths), dim=-1)
+
+
+class NormedRows(nn.Module):
+    """Norms the valid steps alone, inside a packed sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+        self.rnn = nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        packed = packed._replace(data=self.norm(packed.data))
+        return self.rnn(packed)[1][-1]
+
+
+class Constructed(NormedRows):
+    """The same, with a packed sequence that is put together anew."""
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        data, sizes, order, back = packed
+        return self.rnn(PackedSequence(self.norm(data), sizes, order, back))[1][-1]
