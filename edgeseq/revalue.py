@@ -1,6 +1,6 @@
 """Other defaults for the named scalars of an ONNX file, such as a threshold: the graph stays, so its proof holds.
 
-It needs onnx and no torch. That is why it is not part of edgeseq_export, whose every import is one of torch.
+It needs onnx and no torch. That is why it is not part of edgeseq_export, most of which imports torch.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Small networks, built and exported once a session."""
 
 import functools
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"input_size": 1, "output_size": 3, "hidden_size": 4, "vocabulary_size": 5, "head": "step"},
     ),
 }
+
+
+gc.set_threshold(100_000, 20, 20)
+"""A tracer makes very many objects: looking through them as often as Python does by itself is 15 % of the time."""
 
 
 @pytest.fixture(scope="session", autouse=True)

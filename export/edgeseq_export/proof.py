@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from edgeseq_runtime import golden, load
 from edgeseq_runtime.compare import Comparison, ParityReport, compare, refused
 from edgeseq_runtime.errors import EdgeseqError, InputError, LongInputWarning, ProviderError, UsageError
@@ -137,15 +138,19 @@ def _against_source(models: Sequence[Model], source: Source, tolerance: float) -
 
 
 def _against_file(models: Sequence[Model], file: File, tolerance: float) -> Trial:
-    """The signature is that of the file's contract, else of the other's, else what the file's session declares."""
+    """The signature is that of the file's contract, else of the other's, else what the session declares.
+
+    Of two sessions it is that with more free axes: where only one of two files froze one, they differ.
+    """
     first = models[0]
     other = load(file, provider="cpu")
     if shared := {name: value for name, value in first.values.items() if name in other.values}:
         other = load(file, provider="cpu", values=shared)
-    if first.contract is None and other.contract is not None:
-        signature, owner = other.signature, other.name
-    else:
-        signature, owner = declared(first), first.name
+    signature, owner = declared(first), first.name
+    if first.contract is None:
+        theirs = declared(other)
+        if other.contract is not None or _free(theirs) > _free(signature):
+            signature, owner = theirs, other.name
     subjects = tuple(match(model, signature, owner) for model in models)
     judge = match(other, signature, owner)
     notes = (
@@ -155,6 +160,10 @@ def _against_file(models: Sequence[Model], file: File, tolerance: float) -> Tria
     )
     told = f"{other.name} in onnxruntime, float32"
     return Trial(subjects, Peer(read(file), judge, tolerance), signature, told, notes)
+
+
+def _free(signature: Signature) -> int:
+    return sum(isinstance(axis, str) for tensor in signature.inputs for axis in tensor.axes)
 
 
 def _verified(content: bytes, trial: Trial, progress: Progress) -> ParityReport:
@@ -280,7 +289,7 @@ def _asked(
         return ask()
     except EdgeseqError:
         raise
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError, torch.jit.Error) as error:
         raise UsageError(
             f"{trial.told} itself fails in the case {case}: {_line(error)}. Say which sizes it takes, or choose others"
         ) from error

@@ -10,12 +10,15 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 import torch
-from edgeseq_runtime.errors import ExportError
+from edgeseq_runtime import golden, load
+from edgeseq_runtime.draw import draw_states
+from edgeseq_runtime.errors import EdgeseqError, ExportError
 from edgeseq_runtime.signature import Signature
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from torch import nn
 
-from edgeseq_export.trace import OPSETS, Positional, check_axes, dynamic_axes, example_inputs, quiet
+from edgeseq_export.grid import cases
+from edgeseq_export.trace import OPSETS, Positional, check_axes, dynamic_axes, example_inputs, free_outputs, quiet
 
 _SYMBOLIC = "_run_symbolic_function"
 """The exporter's function that translates one operator."""
@@ -33,6 +36,7 @@ def trace_scripted(module: nn.Module, signature: Signature, opset: int, name: st
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}")
     names = signature.input_names, signature.output_names
+    axes = (*dynamic_axes(signature, {}), *free_outputs(signature))
     example, buffer = example_inputs(signature, {}), io.BytesIO()
     with quiet(), _unlogged(), torch.no_grad():
         try:
@@ -44,17 +48,35 @@ def trace_scripted(module: nn.Module, signature: Signature, opset: int, name: st
                 example,
                 buffer,  # type: ignore[arg-type]  # this exporter takes a file that is open, too
                 dynamo=False,
-                dynamic_axes=dict(zip(names[0], dynamic_axes(signature, {}), strict=True)),
+                dynamic_axes=dict(zip((*names[0], *names[1]), axes, strict=True)),
                 input_names=list(names[0]),
                 output_names=list(names[1]),
                 opset_version=opset,
             )
-        except (RuntimeError, torch.jit.Error) as error:  # OnnxExporterError is a RuntimeError
+        except (RuntimeError, AssertionError, torch.jit.Error) as error:  # OnnxExporterError is a RuntimeError
             raise ExportError(_told(error, module, name)) from error
     model = ir.serde.deserialize_model(onnx.load_from_string(buffer.getvalue()))
     check_axes(model, signature, {})
+    _check_sizes(buffer.getvalue(), signature)
     # weights of a frozen archive are constants; as initialisers they are seen by the proof of the proof
     return LiftConstantsToInitializersPass()(model).model
+
+
+def _check_sizes(content: bytes, signature: Signature) -> None:
+    """Run the file at other sizes than it was traced at: behind a branch this exporter does not know an output's."""
+    case = max(cases(signature), key=lambda case: (case.batch, case.time))
+    sizes = case.sizes(signature)
+    inputs = {**case.inputs(signature, 0), **draw_states(signature, sizes, 0)}
+    try:
+        answer = load(content, provider="cpu").run(inputs, states=True)
+    except EdgeseqError as error:
+        raise ExportError(f"the tracer froze a size: at {case.name} the file fails: {error}") from error
+    for name, tensor in golden.comparable(signature).items():
+        if answer[name].shape != (expected := tensor.shape(sizes)):
+            raise ExportError(
+                f"the tracer froze a size: at {case.name} '{name}' has the shape {answer[name].shape}, but {expected} "
+                "is expected"
+            )
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def _traced(
     names: tuple[Sequence[str], Sequence[str]],
     opset: int,
 ) -> ir.Model:
-    with quiet(), padded():
+    with quiet(), padded(), _plain_attention():
         try:
             program = torch.onnx.export(
                 module.eval(),
@@ -130,6 +130,11 @@ def dynamic_axes(signature: Signature, fixed: Mapping[str, int]) -> tuple[dict[i
     return tuple({i: a for i, a in enumerate(each) if isinstance(a, str) and a not in fixed} for each in axes)
 
 
+def free_outputs(signature: Signature) -> tuple[dict[int, str], ...]:
+    """The free axes of each output, next states included, by place."""
+    return tuple({i: a for i, a in enumerate(each) if isinstance(a, str)} for each in _output_axes(signature))
+
+
 def _output_axes(signature: Signature) -> list[tuple[Axis, ...]]:
     return [*(t.axes for t in signature.outputs), *(s.axes for s in signature.states)]
 
@@ -155,12 +160,34 @@ def check_axes(model: ir.Model, signature: Signature, fixed: Mapping[str, int]) 
 
 def _first_line(error: Exception) -> str:
     """The first line of the tracer's many that says something, without its colours; and where in the network it is."""
+    operator = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(_root(error)))
+    if operator is not None:
+        return f"torch's operator {operator[1]} has no form in ONNX"
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error.__cause__ or error))
     told = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     if "data-dependent" in told:
-        told = "Python asks for the value of a tensor, which differs from call to call; torch.where chooses in the graph"
+        told = (
+            "Python asks for the value of a tensor, which differs from call to call; torch.where chooses in the graph"
+        )
     place = re.search(r'call raised this error:\s+File ".*?([^/\\"]+)", line (\d+), in (\w+)\s+(.+)', text)
     return f"{told} ({place[3]} in {place[1]}, line {place[2]}: `{place[4].strip()}`)" if place else told
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Without the fused operator that torch puts in the place of a transformer's layer, which ONNX has not."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager

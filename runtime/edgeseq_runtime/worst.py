@@ -134,7 +134,24 @@ def replay(model: "Model", worst: WorstCase, keep: Keeper | None = None) -> Pari
     """
     check_fits(model, worst)
     case = GoldenCase(worst.case, worst.inputs, worst.expected)
-    comparisons = check_case(model, case, lambda: answer(model, worst.inputs, worst.chunk), worst.decisions, keep)
+    actual: dict[str, Array] = {}
+
+    def run() -> dict[str, Array]:
+        actual.update(answer(model, worst.inputs, worst.chunk))
+        return actual
+
+    comparisons = check_case(model, case, run, worst.decisions)
+    if keep is not None:
+        keep.see(
+            comparisons,
+            model,
+            case,
+            actual,
+            reference=worst.reference,
+            seed=worst.seed,
+            chunk=worst.chunk,
+            decisions=worst.decisions,
+        )
     return ParityReport(model.name, f"{worst.reference}, as saved", tuple(comparisons), notes=(told(worst),))
 
 
@@ -193,7 +210,7 @@ def open_worst(path: str | os.PathLike[str]) -> WorstCase:
             with np.load(stream, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
         return _from_arrays(arrays)
-    except FileError:
+    except (FileError, ContractError):
         raise
     except FileNotFoundError as error:
         raise MissingFileError(f"'{name}' does not exist") from error

@@ -8,6 +8,7 @@ import pytest
 import torch
 from edgeseq_export.sources.axes import limits, output_axes
 from edgeseq_export.sources.axes import taken as sizes_taken
+from edgeseq_export.sources.guess import guessed
 from edgeseq_export.sources.loops import loop_over_time
 from edgeseq_export.sources.module import from_module
 from edgeseq_export.sources.spec import parse_specs
@@ -267,6 +268,19 @@ def test_whole_numbers_are_as_large_as_their_embedding():
     assert [t.range for t in from_module(module, inputs=specs).signature.inputs] == [(0, 50), (0, 7)]
     with pytest.raises(UsageError, match=r"no embedding says which. Say it: --input \"x:int64\[batch,time\]=0\.\.99\""):
         from_module(network(lambda self, x: x.float() * 2), inputs=["x:int64[batch,time]"])
+
+
+@pytest.mark.parametrize(
+    ("forward", "axes"),
+    [
+        (lambda self, x: self.rnn(self.words(x))[0], ("time", "batch")),
+        (lambda self, x: self.rnn(self.words(x).transpose(0, 1))[0], ("batch", "time")),
+    ],
+)
+def test_recurrent_layers_tell_time_from_batch(forward, axes):
+    module = network(forward, words=nn.Embedding(50, 6), rnn=nn.GRU(6, 8))
+    assert guessed(module, "Theirs")[0].axes == axes
+    assert from_module(module).signature.inputs[0].axes == ("batch", "time")
 
 
 def _keeps(self, x):

@@ -1,21 +1,25 @@
 """Networks that are not edgeseq families: what is found out about each, its proof, and its answer beside its own."""
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from edgeseq_export import convert, verify
+from edgeseq_export import Source, convert, verify
 from edgeseq_export.sources.module import from_module
+from edgeseq_export.sources.program import open_program
+from edgeseq_export.sources.scripted import open_scripted
 from edgeseq_runtime import load
 from edgeseq_runtime.draw import draw_inputs
 from edgeseq_runtime.errors import ExportError, StreamError, UsageError
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from zoo import attention, calls, convolutions, ragged, stacks, steps
+from zoo import archives, attention, calls, convolutions, ragged, stacks, steps
 
 X, LENGTHS = "x:float32[batch,time,4]", "lengths:int64[batch]"
 NO_STATE = "it carries no state from one call to the next"
@@ -27,7 +31,23 @@ def _in_order(network: nn.Module, *inputs: Tensor) -> Any:
 
 
 def _time_first(network: nn.Module, x: Tensor, *others: Tensor) -> Any:
-    return [each.transpose(0, 1) if each.dim() == 3 else each for each in tree_leaves(network(x.transpose(0, 1), *others))]
+    return [
+        each.transpose(0, 1) if each.dim() == 3 else each for each in tree_leaves(network(x.transpose(0, 1), *others))
+    ]
+
+
+def _scripted(network: nn.Module, folder: Path, inputs: Sequence[str]) -> Source:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(network.eval()), folder / "model.pt")
+        return open_scripted(folder / "model.pt", inputs=inputs)
+
+
+def _program(network: nn.Module, folder: Path, inputs: Sequence[str]) -> Source:
+    shapes = {"x": {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}}
+    program = torch.export.export(network.eval(), (torch.ones(2, 6, 4),), dynamic_shapes=shapes)
+    torch.export.save(program, folder / "model.pt2")
+    return open_program(folder / "model.pt2", inputs=inputs)
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,7 @@ class Expected:
 
     outputs: axes by name, in the answer's order. states: the names of the inputs. reason: why it does not stream.
     call: the network itself, called with the file's inputs in order. derived, limits: as in a Signature.
+    opened: where the network is given as a file: writes that, and opens it.
     """
 
     network: Callable[[], nn.Module]
@@ -47,6 +68,7 @@ class Expected:
     call: Callable[..., Any] = _in_order
     derived: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
     limits: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    opened: Callable[[nn.Module, Path, Sequence[str]], Source] | None = None
 
 
 def _layers(*names: str, quantities: Sequence[str] = LSTM) -> tuple[str, ...]:
@@ -63,9 +85,7 @@ def _last(size: int) -> tuple[str | int, ...]:
 
 
 ZOO = {
-    "normed stack": Expected(
-        stacks.NormedStack, {"logits": _step(2)}, states=_layers("lstms_0", "lstms_1", "lstms_2")
-    ),
+    "normed stack": Expected(stacks.NormedStack, {"logits": _step(2)}, states=_layers("lstms_0", "lstms_1", "lstms_2")),
     "residual gru": Expected(
         stacks.ResidualGRU, {"output": _step(4)}, [X], _layers("blocks_0", "blocks_1", quantities="h")
     ),
@@ -126,9 +146,7 @@ ZOO = {
     "pooled spectrogram": Expected(
         convolutions.Pooled, {"output": _last(10)}, ["x:float32[batch,time,8]"], reason=NO_STATE
     ),
-    "buffered tcn": Expected(
-        convolutions.BufferedTCN, {"output0": _step(4)}, [X], ("buffers_0", "buffers_1")
-    ),
+    "buffered tcn": Expected(convolutions.BufferedTCN, {"output0": _step(4)}, [X], ("buffers_0", "buffers_1")),
     "causal attention": Expected(
         attention.CausalAttention,
         {"output": _step(9)},
@@ -188,6 +206,8 @@ ZOO = {
     "two tokens": Expected(
         calls.TwoTokens, {"output": _step(3)}, ["words:int64[batch,time]", "tags:int64[batch,time]"], ("gru_h0",)
     ),
+    "scripted control flow": Expected(archives.Branching, {"output": _step(5)}, [X], opened=_scripted, reason=NO_STATE),
+    "pt2": Expected(stacks.Nested, {"output": _step(7)}, [X], opened=_program, states=("inner_rnn_h0", "inner_rnn_h1")),
 }
 
 
@@ -198,11 +218,14 @@ def _built(network: Callable[[], nn.Module]) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_it_is_found_out_and_proven(name):
+def test_it_is_found_out_and_proven(name, tmp_path):
     expected = ZOO[name]
     network = _built(expected.network)
     before = copy.deepcopy(network.state_dict()), type(network), network.training
-    source = from_module(network, inputs=expected.inputs, states=expected.said)
+    if expected.opened is not None:
+        source = expected.opened(network, tmp_path, expected.inputs)
+    else:
+        source = from_module(network, inputs=expected.inputs, states=expected.said)
     signature = source.signature
     assert {t.name: t.axes for t in signature.outputs} == expected.outputs
     assert tuple(s.input for s in signature.states) == expected.states
@@ -216,12 +239,13 @@ def test_it_is_found_out_and_proven(name):
     _answers_as_itself(content, network, expected)
 
     state, kind, training = before
-    assert (type(network), network.training) == (kind, training)
+    assert type(network) is kind
+    assert network.training == (training and expected.opened is None)
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
 
 def _answers_as_itself(content: bytes, network: nn.Module, expected: Expected) -> None:
-    """The judge of the proof calls a network by names; here it is called as its author would, with rows of one length."""
+    """The judge of the proof calls a network by names; here as its author calls it, with rows of one length."""
     model = load(content)
     sizes = {**dict.fromkeys(model.signature.symbols, 9), "batch": 2, "length": 6}
     inputs = draw_inputs(model.signature, sizes, seed=11)
@@ -238,9 +262,17 @@ def _asked(call: Callable[..., Any], network: nn.Module, arrays: Any) -> Any:
 
 
 REFUSED = {
-    "python loop": (steps.LoopedCell, (), r"LoopedCell\.forward \(steps\.py, line \d+: `for step in .*edgeseq_export\.recur"),
+    "python loop": (
+        steps.LoopedCell,
+        (),
+        r"LoopedCell\.forward \(steps\.py, line \d+: `for step in .*edgeseq_export\.recur",
+    ),
     "squeeze": (calls.Squeezed, (), r"'output' has 2 axes .* 1 at another \(squeeze\(\)"),
-    "value in python": (calls.Routed, (), r"asks for the value of a tensor.* line \d+: `return y if y\.sum\(\) > 0 else -y`"),
+    "value in python": (
+        calls.Routed,
+        (),
+        r"asks for the value of a tensor.* line \d+: `return y if y\.sum\(\) > 0 else -y`",
+    ),
     "packed by constructor": (ragged.Constructed, (X, LENGTHS), "put together by hand; pack_padded_sequence"),
     "lengths of another axis": (
         ragged.PackedSiamese,
@@ -278,7 +310,7 @@ def test_the_rewrite_of_a_loop_answers_as_the_loop():
     torch.testing.assert_close(repeated(x), looped(x))
 
 
-def test_what_does_not_stream_says_why(tmp_path):
+def test_what_does_not_stream_says_why():
     source = from_module(_built(stacks.Shared))
     model = load(convert(source))
     with pytest.raises(StreamError, match="carries no state"):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from edgeseq_runtime.compare import Comparison, ParityReport, bound, compare
+from edgeseq_runtime.compare import Comparison, ParityReport, bound, compare, refused
 from edgeseq_runtime.signature import Tensor
 
 LOGITS = Tensor("logits", "float32", ("batch", 3), decision="argmax")
@@ -103,3 +103,68 @@ def decided(decisions, excused):
 def test_report(given, passed):
     assert given.passed is passed
     assert json.loads(json.dumps(given.to_json()))["passed"] is passed
+
+
+VALUES = Tensor("values", "float32", ("batch", 2))
+SOME = np.array([[1.0, -2.0], [0.0, 4.0]])  # rms: √5.25
+
+
+@pytest.mark.parametrize(
+    ("actual", "allowed", "max_rel", "rms_ratio", "snr_db"),
+    [
+        (SOME, 1e-5, 0.0, 0.0, np.inf),
+        (SOME * 1.01, 1e-5, 0.01, 0.01, 40.0),
+        (
+            np.add(SOME, [[0.0, 0.0], [1e-3, 0.0]]),
+            1e-2,
+            0.0,
+            5e-4 / 5.25**0.5,
+            73.2,
+        ),  # nothing is relative to zero
+        (np.add(SOME, [[0.5, 0.0], [0.0, 0.0]]), 3.0, 0.0, 0.25 / 5.25**0.5, 19.2),  # 1 is not above the bound, 4 is
+        (np.full_like(SOME, np.nan), 1e-5, np.inf, np.inf, -np.inf),
+    ],
+)
+def test_figures(actual, allowed, max_rel, rms_ratio, snr_db):
+    result = compare("case", VALUES, "cpu", actual, SOME, allowed)
+    assert result.max_rel == pytest.approx(max_rel)
+    assert result.rms_ratio == pytest.approx(rms_ratio)
+    assert result.snr_db == pytest.approx(snr_db, abs=0.05)
+    assert result.shape == (2, 2)
+    assert result.equal_share is None
+
+
+def test_figures_of_what_is_zero_everywhere():
+    zeros = np.zeros((1, 2))
+    same, other = (compare("case", VALUES, "cpu", a, zeros, 1e-5) for a in (zeros, zeros + 1))
+    assert (same.rms_ratio, same.snr_db, same.max_rel) == (0.0, np.inf, None)
+    assert (other.rms_ratio, other.snr_db, other.max_rel) == (np.inf, -np.inf, None)
+
+
+def test_an_infinity_in_its_place_is_equal_and_no_figure_suffers():
+    truth = np.array([[np.inf, -np.inf], [np.nan, 2.0]])
+    result = compare("case", VALUES, "cpu", np.add(truth, [[0, 0], [0, 0.02]]), truth, 1.0)
+    assert result.max_abs == pytest.approx(0.02)
+    assert result.max_rel == pytest.approx(0.01)
+    assert result.rms_ratio == pytest.approx(0.01 / 2)  # one of four entries is off, and one of one is finite
+
+
+@pytest.mark.parametrize(
+    ("tensor", "actual", "expected", "share"),
+    [
+        (LOGITS, shifted(0, 0, 2.5), TRUTH, 0.5),
+        (Tensor("n", "int64", ("batch",)), np.array([1, 2, 3, 5]), np.array([1, 2, 3, 4]), 0.75),
+    ],
+)
+def test_share_of_equal_decisions(tensor, actual, expected, share):
+    result = compare("case", tensor, "cpu", actual, expected, 1.0)
+    assert result.equal_share == share
+    assert result.to_json()["equal_share"] == share
+
+
+def test_what_cannot_be_compared_says_why():
+    wrong = compare("case", VALUES, "cpu", np.zeros((3, 2)), SOME, 1.0)
+    assert not wrong.passed
+    assert wrong.error == "its shape is (3, 2), but (2, 2) is expected"
+    silent = refused("case", VALUES, "cpu", SOME, 1.0, "too long")
+    assert (silent.passed, silent.error, silent.rms_ratio) == (False, "too long", None)

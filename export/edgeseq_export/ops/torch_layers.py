@@ -92,10 +92,10 @@ class _TracedGRU(_Traced, nn.GRU): ...
 class _TracedRNN(_Traced, nn.RNN): ...
 
 
-_TRACED: dict[type, type] = {nn.LSTM: _TracedLSTM, nn.GRU: _TracedGRU, nn.RNN: _TracedRNN}
+_TRACED: dict[Any, type] = {nn.LSTM: _TracedLSTM, nn.GRU: _TracedGRU, nn.RNN: _TracedRNN}
 
 
-def _torch_class(net: nn.RNNBase) -> type:
+def _torch_class(net: nn.RNNBase) -> Any:
     return next(each for each in _TRACED if isinstance(net, each))
 
 
@@ -106,7 +106,7 @@ def is_torch_layer(module: nn.Module) -> bool:
 
 def is_based_on_torch(module: nn.Module) -> bool:
     """Whether a module is a recurrent layer of torch, or one with a forward of somebody's own around torch's."""
-    return isinstance(module, tuple(_TRACED)) and all(
+    return isinstance(module, nn.LSTM | nn.GRU | nn.RNN) and all(
         hasattr(module, f"weight_{kind}_l{number}") for kind in ("ih", "hh") for number in range(module.num_layers)
     )
 

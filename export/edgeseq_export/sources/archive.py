@@ -77,8 +77,8 @@ def check_trusted(found: Found, trust: bool) -> None:
     raise UnsafeFileError(
         f"'{found.path}' is {found.words}, and opening one can run code that is in it.{calls} It was refused and "
         "nothing in it was run. The safe ways: save the weights alone, torch.save(network.state_dict(), 'weights.pt') "
-        "or a .safetensors file, and give the network as package.module:factory with --weights weights.pt. If you know who "
-        "made the file: --trust"
+        "or a .safetensors file, and give the network as package.module:factory with --weights weights.pt. If you know "
+        "who made the file: --trust"
     )
 
 

@@ -102,7 +102,9 @@ def output_axes(
             for output, shape in run(sizes).items():
                 _check_rank(output, first[output], shape, axis)
                 for place, size in enumerate(shape):
-                    outputs[output][place] = axis if size != first[output][place] else outputs[output][place]
+                    if size != first[output][place]:
+                        _check_alone(output, outputs[output][place], axis)
+                        outputs[output][place] = axis
     for output, shape in run({**base, BATCH: 1}).items():
         _check_rank(output, first[output], shape, BATCH, "squeeze() without an axis does that, squeeze(-1) does not")
     derived: dict[str, tuple[str, int, int]] = {}
@@ -151,6 +153,14 @@ def _check_rank(output: str, one: Sequence[int], other: Sequence[int], axis: str
         raise ExportError(
             f"'{output}' has {len(one)} axes at one size of '{axis}' and {len(other)} at another"
             f"{f' ({why})' if why else ''}; a file has one number of axes"
+        )
+
+
+def _check_alone(output: str, known: Axis, axis: str) -> None:
+    if isinstance(known, str) and known != axis:
+        raise ExportError(
+            f"an axis of '{output}' moves with '{known}' and with '{axis}': let forward return an axis for each, such "
+            "as y.view(batch, time, -1) in place of y.view(-1)"
         )
 
 

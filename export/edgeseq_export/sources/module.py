@@ -172,10 +172,9 @@ def _explored(module: nn.Module, specs: Sequence[Spec], states: Mapping[str, str
         try:
             return answer(sizes)
         except Exception as error:
-            told = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
-            raise ExportError(
-                f"{name} cannot be called with {told}: {type(error).__name__}: {str(error).strip() or 'no reason given'}"
-            ) from error
+            at = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
+            told = f"{type(error).__name__}: {error}"
+            raise ExportError(f"{name} cannot be called with {at}: {told}") from error
 
     first = asked(sizes)
     names = output_names(module, first, [spec.tensor.name for spec in specs], probe.others)

@@ -27,10 +27,10 @@ def output_names(module: nn.Module, answer: Any, inputs: Iterable[str], others: 
         plain = OUTPUT if isinstance(answer, Tensor) else f"{OUTPUT}{number}"
         ends = next((n for n in range(len(path), -1, -1) if path[:n] in returned), None)
         named = None if ends is None else name_of((returned[path[:ends]], *path[ends:]))
-        first = None if ends is None else returned[path[:ends]]
+        first: str | int | None = None if ends is None else returned[path[:ends]]
         if isinstance(answer, Mapping) or fields:
-            first = fields[path[0]] if fields else path[0]
-            named = name_of((first, *path[1:]))
+            first = path[0] if fields is None else fields[path[0]]
+            named = name_of((path[0] if fields is None else fields[path[0]], *path[1:]))
         if first in others:
             named = f"{named}_next"
         name = named if named and named.isidentifier() and named not in used else plain

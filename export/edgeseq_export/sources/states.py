@@ -87,7 +87,8 @@ def _said(
         raise UsageError(f"{probe.name} does not take {', '.join(given.values())} back as {', '.join(given)}")
     for start, end in given.items():
         path = path_of(start)
-        yield Pair(path, by_name[end], _learned(probe, inputs, answer, hidden, path), path in filled)
+        required = probe.required(str(path[0]))
+        yield Pair(path, by_name[end], _learned(probe, inputs, answer, hidden, path), required)
 
 
 def _tried(probe: Probe, inputs: Mapping[Path, Tensor], names: Sequence[str]) -> list[Pair]:
@@ -118,10 +119,12 @@ def _paired(
         return []
     if not _matters(probe, inputs, filled, hidden):
         return []
-    return [
-        Pair(path, end, None if path in filled else _learned(probe, inputs, answer, hidden, path), path in filled)
-        for path, end in ends.items()
-    ]
+    found = []
+    for path, end in ends.items():
+        required = probe.required(str(path[0]))
+        learned = None if required else _learned(probe, inputs, answer, hidden, path)
+        found.append(Pair(path, end, learned, required))
+    return found
 
 
 def _parts(answer: Any) -> Iterator[tuple[Path, Any]]:

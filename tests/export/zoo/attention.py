@@ -18,4 +18,4 @@ class CausalAttention(nn.Module):
         time = tokens.shape[1]
         x = self.tokens(tokens) + self.places(torch.arange(time))
         mask = torch.triu(torch.ones(time, time, dtype=torch.bool), diagonal=1)
-        return self.head(self.encoder(x, mask=mask))
+        return self.head(self.encoder(x, mask=mask, is_causal=True))

@@ -30,7 +30,7 @@ class TupleInputs(nn.Module):
 
     def forward(self, pair):
         frames, scale = pair
-        y, (h, c) = self.rnn(frames * scale[:, None, None])
+        y, _ = self.rnn(frames * scale[:, None, None])
         return y
 
 

@@ -1,5 +1,7 @@
 """Recurrent layers above each other and beside each other, with what people put between them."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
@@ -11,7 +13,7 @@ class NormedStack(nn.Module):
     def __init__(self, features=5, hidden=8, depth=3):
         super().__init__()
         sizes = [features] + [hidden] * depth
-        self.lstms = nn.ModuleList(nn.LSTM(i, o, batch_first=True) for i, o in zip(sizes, sizes[1:], strict=False))
+        self.lstms = nn.ModuleList(nn.LSTM(i, o, batch_first=True) for i, o in pairwise(sizes))
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(depth))
         self.out = nn.Linear(hidden, 2)
 
@@ -47,7 +49,7 @@ class Projected(nn.Module):
         self.fc = nn.Linear(3, 4)
 
     def forward(self, x):
-        out, (hn, cn) = self.rnn(x)
+        _, (hn, _) = self.rnn(x)
         return self.fc(hn[-1])
 
 

@@ -99,7 +99,7 @@ class Peephole(nn.Module):
 
     def forward(self, x, lengths):
         zeros = x.new_zeros(x.size(0), 5)
-        (h, c), (y,) = recur(self.step, (zeros, zeros + 0), (self.w_ih(x).transpose(0, 1),), lengths)
+        (h, _), (y,) = recur(self.step, (zeros, zeros + 0), (self.w_ih(x).transpose(0, 1),), lengths)
         return {"y": y.transpose(0, 1), "last": h}
 
 
