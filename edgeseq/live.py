@@ -66,7 +66,7 @@ class Tally:
 
 
 def open_steps(given: Sequence[str], signature: Signature, rate_hz: float | None = None) -> Iterator[Step | BadStep]:
-    """The steps of what stands after `--input`: lines as they come, or the sequence of a file of arrays or of a recording.
+    """The steps of what stands after `--input`: lines as they come, or the sequence of arrays or of a recording.
 
     rate_hz: the sample rate that a recording must have, where it is known.
 

@@ -36,7 +36,7 @@ def run_pieces(model: "Model", pieces: Together, sink: Growing, *, chunk: int, t
     size = chunk * hop
     while True:
         arrays = pieces.read(size)
-        count = min(array.shape[1] for array in arrays.values())
+        count: int = min(array.shape[1] for array in arrays.values())
         whole = count - count % hop
         if whole:
             try:

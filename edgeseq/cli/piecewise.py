@@ -77,8 +77,8 @@ def _told_how_far(model: "Model", pieces: Together, sink: Growing, chunk: int, t
         of = "" if total is None else f" of {total}"
         raise KeyboardInterrupt(f"interrupted after {sink.steps}{of} steps{_kept(sink, to_file)}") from None
     except EdgeseqError as error:
-        kept = _kept(sink, to_file)
-        raise type(error)(f"{error}{kept and f' ({sink.steps} steps were answered{kept})'}") from error
+        how_far = f" ({sink.steps} steps were answered{_kept(sink, to_file)})" if sink.steps else ""
+        raise type(error)(f"{error}{how_far}") from error
 
 
 def _kept(sink: Growing, to_file: str | None) -> str:

@@ -24,6 +24,7 @@ from edgeseq.cli.piecewise import run_piecewise
 from edgeseq.cli.settings import parse_settings, split_settings, with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.batches import cut, fillers, joined
+from edgeseq.files.growing import partial_path
 from edgeseq.files.hops import by_samples, hop_of, in_hops, told_left_over, told_too_short
 from edgeseq.files.inputs import FORMATS, generates, known_rate, split_name, suffix_of
 from edgeseq.files.lines import STANDARD
@@ -65,7 +66,7 @@ def run(
         typer.Option(
             "--input",
             metavar="FILE|NAME=FILE|-",
-            help="Data: .npy, .npz, .csv, .jsonl, .wav, .txt, or - for standard input (the default where it is a pipe).",
+            help="Data: .npy, .npz, .csv, .jsonl, .wav, .txt, or - for standard input (the default for a pipe).",
         ),
     ] = None,
     texts: Annotated[
@@ -160,6 +161,8 @@ def run(
         return
     to_file = _checked_file(loaded, output, given, sizes)
     if chunk:
+        if to_file is not None:
+            refuse_own_input(str(partial_path(to_file)), given)
         run_piecewise(loaded, given, to_file, chunk, as_json, rate_hz)
         return
     sequences, ends = in_hops(loaded, _read(loaded, given, texts, rate_hz))
@@ -188,7 +191,8 @@ def _checked_rate(model: "Model", given: Sequence[str], rate: float | None) -> f
     recordings = [path for item in given if PurePath(path := split_name(item)[1]).suffix.lower() == WAV]
     if recordings and rate is None and known is None:
         warn(
-            f"{model.name} does not say which sample rate it takes, so that of '{recordings[0]}' is not checked; give --rate HZ"
+            f"{model.name} does not say which sample rate it takes, so that of '{recordings[0]}' is not checked; give "
+            "--rate HZ"
         )
     return rate if known is None else known
 

@@ -1,4 +1,4 @@
-"""Files of answers that grow piece by piece: after each piece they are whole, and an interrupt in the midst leaves that."""
+"""Files of answers that grow piece by piece: each piece leaves them whole, an interrupt leaves the pieces before."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping

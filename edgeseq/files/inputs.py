@@ -129,7 +129,7 @@ def needed(signature: Signature) -> Signature:
 
 
 def known_rate(model: "Model") -> float | None:
-    """The sample rate in Hz that a model's data has, as its contract or one of its values says; None: it is not said."""
+    """The sample rate in Hz that a model's data has, as its contract or one of its values says; None: neither does."""
     settings = model.contract.settings if model.contract is not None else {}
     return next((float(known[name]) for known in (model.values, settings) for name in RATES if name in known), None)
 
