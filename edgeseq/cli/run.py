@@ -136,8 +136,8 @@ def run(
     leaves the state as it was; the exit code is then 2. With --chunk N, a model with one answer a sequence
     gives one line a chunk. -o FILE (.csv, .jsonl) appears when the stream has ended.
 
-    --chunk N without --stream is for one sequence that is too long for memory: .npy, .csv, .wav or csv lines on
-    standard input are read, run and written N steps at a time, to .npy, .csv or standard output, as if the
+    --chunk N without --stream is for one sequence that is too long for memory: .npy, .csv, .wav or standard
+    input (csv, wav) is read, run and written N steps at a time, to .npy, .csv or standard output, as if the
     sequence had been run whole. Where it ends early, by Ctrl-C or at a step that cannot be used, the answers up to
     there are in FILE.partial.csv (or .npy), and an older FILE is as it was.
 

@@ -81,7 +81,7 @@ class Together:
 
 @contextmanager
 def open_pieces(given: Sequence[str], signature: Signature, rate_hz: float | None = None) -> Iterator[Together]:
-    """The sequence behind every `FILE`, `NAME=FILE` and `-` (csv), which must be one alone.
+    """The sequence behind every `FILE`, `NAME=FILE` and `-`, which must be one alone.
 
     Args:
         given: as on the command line. signature: what the model takes. rate_hz: that a recording must have, if known.
@@ -99,14 +99,21 @@ def open_pieces(given: Sequence[str], signature: Signature, rate_hz: float | Non
                 raise UsageError(f"the states are carried from piece to piece, so '{tensor.name}' cannot be given")
             if tensor.name in parts:
                 raise UsageError(f"'{tensor.name}' is given twice")
-            suffix = ".csv" if path == STANDARD else suffix_of(path, (*PIECEWISE, ".npz", ".jsonl"))
-            if suffix not in PIECEWISE:
+            if path != STANDARD and suffix_of(path, (*PIECEWISE, ".npz", ".jsonl")) not in PIECEWISE:
                 raise UsageError(
-                    f"'{path}' is read whole; what is read piece by piece ends in {', '.join(PIECEWISE)}, or is csv on "
-                    "standard input"
+                    f"'{path}' is read whole; what is read piece by piece ends in {', '.join(PIECEWISE)}, or comes "
+                    "through standard input, csv or a recording"
                 )
-            parts[tensor.name] = _pieces(stack.enter_context(opened(path)), suffix, tensor, title(path), rate_hz)
+            stream = stack.enter_context(opened(path))
+            suffix = _sniffed(stream) if path == STANDARD else suffix_of(path, PIECEWISE)
+            parts[tensor.name] = _pieces(stream, suffix, tensor, title(path), rate_hz)
         yield Together(parts)
+
+
+def _sniffed(stream: BinaryIO) -> str:
+    """The suffix that standard input would have: a recording where its first bytes, which stay unread, say so."""
+    peek = getattr(stream, "peek", None)
+    return WAV if peek is not None and peek(4)[:4] == b"RIFF" else ".csv"
 
 
 def _pieces(stream: BinaryIO, suffix: str, tensor: Tensor, where: str, rate_hz: float | None) -> Pieces:
