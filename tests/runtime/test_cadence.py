@@ -1,55 +1,94 @@
-"""Calls at the pace of the data: those that keep it, and those that fall behind."""
+"""Calls at the pace of the data, on a clock of the tests' own: those that keep it, and those that fall behind."""
 
 import threading
-import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from edgeseq_runtime import cadence
-from edgeseq_runtime.cadence import keep_pace, resident_bytes
+from edgeseq_runtime.cadence import WARM_UP, keep_pace, resident_bytes
 
 
-@pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cadence, "IDLE_SECONDS", 0.05)
+class Clock:
+    """Time that passes only in `sleep` and `work`, and counts as CPU time only in `work`."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10**12
+        self.cpu_ns = 0
+
+    def perf_counter_ns(self) -> int:
+        return self.now_ns
+
+    def process_time_ns(self) -> int:
+        return self.cpu_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+    def work(self, seconds: float) -> None:
+        self.sleep(seconds)
+        self.cpu_ns += round(seconds * 1e9)
 
 
-def test_a_quick_call_keeps_pace() -> None:
-    made: list[float] = []
-    found = keep_pace(lambda: made.append(time.perf_counter()), 100, 0.3)
-    assert (found.due, found.calls, len(made)) == (30, 30, 30 + cadence.WARM_UP)
-    assert made[-1] - made[cadence.WARM_UP] > 0.25  # it waited for its data
-    assert found.missed < 30
-    assert found.real_time_factor < 0.2
-    assert found.call.p50_us <= found.answer.p50_us
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cadence, "time", clock)
+    return clock
+
+
+def test_a_quick_call_keeps_pace(clock: Clock) -> None:
+    made: list[int] = []
+
+    def call() -> None:
+        made.append(clock.now_ns)
+        clock.work(0.001)
+
+    found = keep_pace(call, 100, 0.3)
+    paced = made[WARM_UP:]
+    assert [after - before for before, after in pairwise(paced)] == [10_000_000] * 29
+    assert (found.due, found.calls, found.missed) == (30, 30, 0)
+    assert (found.call.p50_us, found.answer.max_us) == (1000, 1000)
+    assert found.real_time_factor == pytest.approx(0.1)
+    assert found.cpu_percent == pytest.approx(10)
+    assert found.idle_cpu_percent == 0
     assert found.seconds_s == pytest.approx(0.3)
 
 
-def test_a_slow_call_falls_behind_and_every_lateness_counts() -> None:
-    found = keep_pace(lambda: time.sleep(0.02), 200, 0.2)
-    assert found.due == 40
-    assert found.calls <= 11
-    assert found.missed == 40  # those that were made were late, too
-    assert found.real_time_factor > 3.9
-    assert found.answer.max_us > 100_000 > found.call.p50_us
+def test_a_slow_call_falls_behind_and_every_lateness_counts(clock: Clock) -> None:
+    found = keep_pace(lambda: clock.work(0.02), 200, 0.2)
+    assert (found.due, found.calls, found.missed) == (40, 10, 40)
+    assert found.real_time_factor == pytest.approx(4)
+    assert found.call.max_us == 20_000
+    assert found.answer.max_us == 200_000 - 9 * 5_000
     assert found.to_json()["answer"]["p999_us"] == found.answer.p999_us
 
 
-def test_one_slow_call_delays_those_after_it_and_then_the_pace_is_kept_again() -> None:
-    durations: Iterator[float] = iter([0, 0, 0, 0.1] + [0] * 100)
-    found = keep_pace(lambda: time.sleep(next(durations)), 100, 0.6)
-    assert (found.due, found.calls) == (60, 60)
-    assert found.call.max_us > 99_000
-    assert 9 <= found.missed < 60
-    assert found.answer.p50_us < 50_000
+def test_one_slow_call_delays_those_after_it_and_then_the_pace_is_kept_again(clock: Clock) -> None:
+    durations: Iterator[float] = iter([0] * WARM_UP + [0.1] + [0] * 100)
+    found = keep_pace(lambda: clock.work(next(durations)), 100, 0.6)
+    assert (found.due, found.calls, found.missed) == (60, 60, 9)  # those due after 0, 10, … 80 ms
+    assert found.call.max_us == found.answer.max_us == 100_000
+    assert (found.call.p50_us, found.answer.p50_us) == (0, 0)
 
 
-def test_steps_of_a_call_come_together() -> None:
-    found = keep_pace(lambda: None, 1000, 0.2, steps=50)
-    assert (found.due, found.calls) == (4, 4)
+def test_waking_up_late_counts_for_the_answer_and_not_for_the_call(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = clock.sleep
+    monkeypatch.setattr(clock, "sleep", lambda seconds: sleep(seconds + 0.002))
+    found = keep_pace(lambda: None, 100, 0.3)
+    assert (found.call.max_us, found.answer.max_us, found.missed) == (0, 2000, 0)
 
 
-def test_the_process_is_seen() -> None:
+def test_steps_of_a_call_come_together(clock: Clock) -> None:
+    found = keep_pace(lambda: clock.work(0.025), 1000, 0.2, steps=50)
+    assert (found.due, found.calls, found.missed) == (4, 4, 0)
+    assert found.real_time_factor == pytest.approx(0.5)
+
+
+def test_the_process_itself_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cadence, "IDLE_SECONDS", 0.1)
     assert 5_000_000 < (resident_bytes() or 0) < 2**40
     stop = threading.Event()
     busy = threading.Thread(target=lambda: [sum(range(1000)) for _ in iter(stop.is_set, True)])
@@ -59,4 +98,4 @@ def test_the_process_is_seen() -> None:
     finally:
         stop.set()
         busy.join()
-    assert found.idle_cpu_percent > 5
+    assert found.idle_cpu_percent > 1  # another thread was at work
