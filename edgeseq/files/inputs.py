@@ -130,8 +130,8 @@ def needed(signature: Signature) -> Signature:
 
 def known_rate(model: "Model") -> float | None:
     """The sample rate in Hz that a model's data has, as its contract or one of its values says; None: neither does."""
-    settings = model.contract.settings if model.contract is not None else {}
-    return next((float(known[name]) for known in (model.values, settings) for name in RATES if name in known), None)
+    said = (float(model.values[name]) for name in RATES if name in model.values)
+    return next(said, model.contract.sample_rate_hz if model.contract is not None else None)
 
 
 def check_rate(where: str, given_hz: float, rate_hz: float | None) -> None:

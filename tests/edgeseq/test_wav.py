@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from edgeseq_runtime import load
+from edgeseq_runtime.contract import Contract
 from edgeseq_runtime.errors import DamagedFileError, EdgeseqError, InputError
-from edgeseq_runtime.signature import Tensor
+from edgeseq_runtime.signature import Signature, Tensor
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
@@ -217,16 +218,32 @@ def test_a_rate_that_nobody_knows_is_told(models: Path, tmp_path: Path) -> None:
 class Said:
     """A model that says its sample rate, by a value or in its contract."""
 
-    def __init__(self, values: dict[str, float], settings: dict[str, Any] | None) -> None:
-        self.values = values
-        self.contract = None if settings is None else type("Contract", (), {"settings": settings})
+    def __init__(self, values: dict[str, float], contract: Contract | None) -> None:
+        self.values, self.contract = values, contract
+
+
+CONTRACT = Contract(Signature((), ()), "lstm", "forecast", sample_rate_hz=16000)
 
 
 @pytest.mark.parametrize(
-    ("values", "settings", "rate"),
-    [({}, None, None), ({"sr": 8000}, None, 8000), ({}, {"sample_rate_hz": 16000}, 16000), ({"t": 1.0}, {}, None)],
+    ("values", "contract", "rate"),
+    [({}, None, None), ({"sr": 8000}, None, 8000), ({}, CONTRACT, 16000), ({"sr": 8000}, CONTRACT, 8000)],
 )
-def test_a_value_or_the_contract_says_the_rate(values: Any, settings: Any, rate: float | None) -> None:
-    assert known_rate(Said(values, settings)) == rate  # type: ignore[arg-type]
+def test_a_value_or_the_contract_says_the_rate(values: Any, contract: Any, rate: float | None) -> None:
+    assert known_rate(Said(values, contract)) == rate  # type: ignore[arg-type]
     with pytest.raises(InputError, match="44100 Hz"):
         check_rate("'x.wav'", 44100, 8000)
+
+
+def test_the_rate_that_an_export_says_is_checked(models: Path, tmp_path: Path) -> None:
+    model = tmp_path / "gru.onnx"
+    exported = run("export", models / "gru.pt", "-o", model, "--rate", 8000, "--no-verify")
+    assert exported.exit_code == 0, exported.output
+    assert "8000 Hz" in run("inspect", model).stdout
+    (tmp_path / "x.wav").write_bytes(riff(X))
+    result = run("run", model, "--input", tmp_path / "x.wav")
+    assert result.exit_code == 2
+    assert "has 16000 Hz, but 8000 Hz are expected" in result.stderr
+    assert "--rate is 16000 Hz, but gru.onnx says 8000 Hz" in run("run", model, "--rate", 16000, stdin=b"1,2").stderr
+    (tmp_path / "x.wav").write_bytes(riff(X, rate=8000))
+    assert run("run", model, "--input", tmp_path / "x.wav").stderr == ""
