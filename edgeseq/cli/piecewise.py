@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeseq_runtime.errors import EdgeseqError, InputError, UsageError
+from edgeseq_runtime.errors import EdgeseqError, FileError, InputError, UsageError
 
 from edgeseq.cli.output import progress_bar, show, warn
 from edgeseq.files import Answers
@@ -77,8 +77,15 @@ def _told_how_far(model: "Model", pieces: Together, sink: Growing, chunk: int, t
         of = "" if total is None else f" of {total}"
         raise KeyboardInterrupt(f"interrupted after {sink.steps}{of} steps{_kept(sink, to_file)}") from None
     except EdgeseqError as error:
-        how_far = f" ({sink.steps} steps were answered{_kept(sink, to_file)})" if sink.steps else ""
-        raise type(error)(f"{error}{how_far}") from error
+        raise type(error)(f"{error}{_how_far(sink, to_file)}") from error
+    except OSError as error:
+        if to_file is None:  # a closed pipe is told where all commands end
+            raise
+        raise FileError(f"cannot go on: {error.strerror or error}{_how_far(sink, to_file)}") from error
+
+
+def _how_far(sink: Growing, to_file: str | None) -> str:
+    return f" ({sink.steps} steps were answered{_kept(sink, to_file)})" if sink.steps else ""
 
 
 def _kept(sink: Growing, to_file: str | None) -> str:

@@ -141,6 +141,7 @@ def growing(path: str, answers: Answers) -> Iterator[Growing]:
                 if not answers.stepwise:
                     sink.finish()
                 committed.close()
+                file.close()
                 temporary.replace(partial_path(path))
             raise
         committed.close()

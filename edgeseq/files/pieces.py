@@ -90,11 +90,15 @@ def open_pieces(given: Sequence[str], signature: Signature, rate_hz: float | Non
         UsageError: a format that cannot be read piece by piece, an unknown input.
         InputError, FileError: a file that does not fit, or cannot be read.
     """
+    if not given:
+        raise UsageError("there is nothing to be read piece by piece; give --input FILE")
     with ExitStack() as stack:
         parts: dict[str, Pieces] = {}
         for item in given:
             name, path = split_name(item)
             tensor = single(needed(signature if name is None else only(signature, name)), title(path))
+            if len(tensor.axes) < 2:
+                raise UsageError(f"'{tensor.name}' has no steps that could be read piece by piece; leave it out")
             if any(tensor.name == state.input for state in signature.states):
                 raise UsageError(f"the states are carried from piece to piece, so '{tensor.name}' cannot be given")
             if tensor.name in parts:

@@ -175,7 +175,11 @@ def interrupting(calls: int, failure: BaseException) -> Callable[..., None]:
     ("failure", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted after 15 of {total} steps; their answers are in"),
-        (OSError(errno.ENOSPC, "No space left on device"), 2, "No space left on device"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            "No space left on device (15 steps were answered; their answers",
+        ),
     ],
 )
 def test_an_early_end_leaves_whole_answers(
@@ -215,6 +219,8 @@ def test_an_early_end_leaves_whole_answers(
         ("gru.onnx --input empty.csv --chunk 4", "has no rows"),
         ("gru.onnx --input x2.partial.npy -o x2.npy --chunk 4", "is the input"),
         ("tokens.onnx --input tokens.csv --chunk 2", "steps 2 to 3: input .* has 9"),
+        ("lstm.onnx --input lengths=lengths.npy --chunk 4", "'lengths' has no steps"),
+        ("lstm.onnx --input h0=lengths.npy --chunk 4", "the states are carried from piece to piece"),
         ("gru.onnx --text hello --chunk 4", "--text is for whole texts"),
     ],
 )
@@ -227,6 +233,7 @@ def test_what_cannot_be_run_in_pieces(
         np.save(f"{name}.npy", array)
     np.save("columns.npy", np.asfortranarray(x))
     np.save("text.npy", np.full((4, 2), "a"))
+    np.save("lengths.npy", np.array([3]))
     np.savez("x2.npz", x=x[None])
     Path("cut.npy").write_bytes(Path("x2.npy").read_bytes()[: 128 + 40 * 8])
     Path("junk.npy").write_bytes(b"\x93NUMPY\x01\x00\xff")

@@ -42,9 +42,7 @@ class BufferedTCN(nn.Module):
     def __init__(self, channels=4, kernel=3, dilations=(1, 2)):
         super().__init__()
         self.pads = [(kernel - 1) * d for d in dilations]
-        self.depthwise = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, dilation=d, groups=channels) for d in dilations
-        )
+        self.depthwise = nn.ModuleList(nn.Conv1d(channels, channels, kernel, dilation=d, groups=channels) for d in dilations)
         self.pointwise = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations)
 
     def forward(self, x, buffers=None):
