@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from edgeseq.files import csv, jsonl
 from edgeseq.files.answers import Answers
 from edgeseq.files.hops import hop_of
-from edgeseq.files.inputs import read_inputs, split_name, suffix_of
+from edgeseq.files.inputs import FORMATS, read_inputs, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, decode, numbered, opened
 from edgeseq.files.numbers import as_dtype, from_nested
+from edgeseq.files.wav import WAV
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -64,17 +65,19 @@ class Tally:
     left_over: int = 0
 
 
-def open_steps(given: Sequence[str], signature: Signature) -> Iterator[Step | BadStep]:
-    """The steps of what stands after `--input`: lines as they come, or the sequence of a file of arrays.
+def open_steps(given: Sequence[str], signature: Signature, rate_hz: float | None = None) -> Iterator[Step | BadStep]:
+    """The steps of what stands after `--input`: lines as they come, or the sequence of arrays or of a recording.
+
+    rate_hz: the sample rate that a recording must have, where it is known.
 
     Raises:
         UsageError: text together with other inputs, or a format that is not known.
         InputError: a file with several sequences. FileError: a file that cannot be read.
     """
     paths = [split_name(item)[1] for item in given]
-    text = [path for path in paths if path == STANDARD or suffix_of(path) in (".csv", ".jsonl")]
+    text = [path for path in paths if path == STANDARD or suffix_of(path, (*FORMATS, WAV)) in (".csv", ".jsonl")]
     if not text:
-        yield from split_steps(read_inputs(given, signature, finite=False).arrays, signature)
+        yield from split_steps(read_inputs(given, signature, finite=False, rate_hz=rate_hz).arrays, signature)
         return
     if len(paths) > 1:
         raise UsageError("a stream of lines is one input; for several inputs give a JSON object a line")

@@ -37,8 +37,8 @@ class Program(TyperGroup):
                 traceback.print_exception(error)
             typer.echo(f"edgeseq: {error}", err=True)
             ctx.exit(error.exit_code if isinstance(error, EdgeseqError) else EdgeseqError.exit_code)
-        except KeyboardInterrupt:
-            typer.echo("edgeseq: interrupted", err=True)
+        except KeyboardInterrupt as error:
+            typer.echo(f"edgeseq: {str(error) or 'interrupted'}", err=True)
             ctx.exit(INTERRUPTED)
 
 

@@ -1,6 +1,7 @@
 """`edgeseq export`: a network to a proven ONNX file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -94,6 +95,10 @@ def export(
             help="Of an autoencoder: all of it, or the code, the generator, or the anomaly score alone; by default as "
             "the recipe has it.",
         ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="HZ", help="The sample rate of its data; edgeseq run refuses a .wav of another."),
     ] = None,
     hop: Annotated[
         int | None,
@@ -189,6 +194,8 @@ def export(
         raise UsageError("--beam and --n-best are of a beam search; add --decode beam")
     if hop is not None and opened.settings.get("part") != "score":
         raise UsageError("--hop is of the anomaly score of windows; add --part score")
+    if rate is not None:
+        opened = replace(opened, sample_rate_hz=rate)
     form = recurrence or asked.get("recurrence") or opened.form
     if steps is None and form == "unroll":
         steps = asked.get("steps")

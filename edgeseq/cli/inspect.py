@@ -50,6 +50,7 @@ def _onnx(file: Path) -> dict[str, Any]:
         "vocabulary": contract.vocabulary if contract else None,
         "values": contract.values if contract else {},
         "settings": contract.settings if contract else {},
+        "sample_rate_hz": contract.sample_rate_hz if contract else None,
         "metrics": None,
         "provenance": contract.provenance if contract else {},
     }
@@ -100,6 +101,7 @@ def _tables(value: Mapping[str, Any]) -> list[RenderableType]:
         "labels": _shortened(value["labels"]),
         "reads text": _vocabularies(value["vocabulary"]),
         **value["settings"],
+        "sample rate": f"{value['sample_rate_hz']:g} Hz" if value.get("sample_rate_hz") else None,
         "values": ", ".join(f"{name} = {default}" for name, default in value["values"].items()) or None,
         "tolerance": value.get("tolerance"),
     }

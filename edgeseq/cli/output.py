@@ -12,7 +12,7 @@ import typer
 from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.errors import MissingPackageError, UsageError
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +27,7 @@ CLOSED_OUTPUT = 141
 PIPED_WIDTH = 120
 """Columns of a table that does not go to a terminal."""
 
-Told = Callable[[int, int, str], None]
+Told = Callable[[int, int | None, str], None]
 
 
 class _Console(Console):
@@ -76,7 +76,7 @@ def pairs(title: str | None, values: Mapping[str, object]) -> Table:
 
 @contextmanager
 def progress_bar() -> Iterator[Told]:
-    """A callback that moves a bar on stderr, where that is a terminal; otherwise it does nothing."""
+    """A callback that moves a bar on stderr, with the time left, where that is a terminal; else it does nothing."""
     if not sys.stderr.isatty():
         yield lambda done, total, label: None
         return
@@ -85,9 +85,11 @@ def progress_bar() -> Iterator[Told]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("")
+        task = progress.add_task("", total=None)
         yield lambda done, total, label: progress.update(task, completed=done, total=total, description=label)
 
 
@@ -124,6 +126,11 @@ def needing(extra: str) -> Iterator[None]:
         raise MissingPackageError(
             f"this needs the package '{error.name}', which is not installed: pip install 'edgeseq[{extra}]'"
         ) from error
+
+
+def warn(message: str) -> None:
+    """Tell something on stderr."""
+    typer.echo(f"edgeseq: {message}", err=True)
 
 
 def size_text(size: int) -> str:

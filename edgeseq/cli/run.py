@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import edgeseq_runtime
@@ -19,15 +19,18 @@ from rich.console import RenderableType
 
 from edgeseq import live
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
-from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_bar, show, table
+from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_bar, show, table, warn
+from edgeseq.cli.piecewise import run_piecewise
 from edgeseq.cli.settings import parse_settings, split_settings, with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.batches import cut, fillers, joined
-from edgeseq.files.hops import by_samples, hop_of, in_hops, steps_until_score, told_left_over
-from edgeseq.files.inputs import FORMATS, generates, split_name, suffix_of
+from edgeseq.files.growing import partial_path
+from edgeseq.files.hops import by_samples, hop_of, in_hops, told_left_over, told_too_short
+from edgeseq.files.inputs import FORMATS, generates, known_rate, split_name, suffix_of
 from edgeseq.files.lines import STANDARD
 from edgeseq.files.png import PNG, check_pictures, drawn
 from edgeseq.files.texts import known, read_lines, read_texts, text_path
+from edgeseq.files.wav import WAV
 from edgeseq.files.written import Written, results_of
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ EXAMPLES = (
     "edgeseq run g2p.onnx --input words.txt -o phonemes.jsonl",
     "echo hello world | edgeseq run g2p.onnx",
     "edgeseq run alarm.onnx --input sensor.csv --stream",
+    "edgeseq run alarm.onnx --input a-year.csv --chunk 100000 -o answers.csv",
     "edgeseq run vae.decoder.onnx --set samples=16 --seed 3 -o grid.png",
 )
 
@@ -62,7 +66,7 @@ def run(
         typer.Option(
             "--input",
             metavar="FILE|NAME=FILE|-",
-            help="Data: .npy, .npz, .csv, .jsonl, .txt, or - for standard input (the default where it is a pipe).",
+            help="Data: .npy, .npz, .csv, .jsonl, .wav, .txt, or - for standard input (the default for a pipe).",
         ),
     ] = None,
     texts: Annotated[
@@ -76,7 +80,16 @@ def run(
         ),
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Take one step a line and answer it at once.")] = False,
-    chunk: Annotated[int, typer.Option(min=1, metavar="N", help="With --stream: take N steps at a time.")] = 1,
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Take N steps at a time: of a stream, or of a sequence too long for memory."
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="HZ", help="The sample rate that a .wav must have, where the model does not say."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A named scalar of the file, or how much is to be drawn."),
@@ -123,37 +136,65 @@ def run(
     leaves the state as it was; the exit code is then 2. With --chunk N, a model with one answer a sequence
     gives one line a chunk. -o FILE (.csv, .jsonl) appears when the stream has ended.
 
+    --chunk N without --stream is for one sequence that is too long for memory: .npy, .csv, .wav or standard
+    input (csv, wav) is read, run and written N steps at a time, to .npy, .csv or standard output, as if the
+    sequence had been run whole. Where it ends early, by Ctrl-C or at a step that cannot be used, the answers up to
+    there are in FILE.partial.csv (or .npy), and an older FILE is as it was.
+
+    A .wav has PCM samples of 16, 24 or 32 bits, or floats, which become numbers from -1 to 1, and as many channels
+    as the model has features. Its sample rate must be the model's, or that of --rate HZ.
+
     A model that was exported with --hop H takes H steps for one answer, which has the number of the last of
     them; with --stream there is one line out for so many lines in. What is no whole hop at the end is told
     on stderr and left out.
     """
-    if chunk > 1 and not stream:
-        raise UsageError("--chunk is for --stream; whole sequences need none")
-    if texts and (inputs or stream):
-        raise UsageError("--text is for whole texts, so it stands without --input and --stream")
+    if texts and (inputs or stream or chunk):
+        raise UsageError("--text is for whole texts, so it stands without --input, --stream and --chunk")
     loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
     given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
     values, sizes = split_settings(loaded, parse_settings(settings or []))
     if values:
         loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, values=values)
+    rate_hz = _checked_rate(loaded, given, rate)
     if stream:
-        _stream(loaded, given, output, chunk, as_json)
+        _stream(loaded, given, output, chunk or 1, as_json, rate_hz)
         return
     to_file = _checked_file(loaded, output, given, sizes)
-    sequences, ends = in_hops(loaded, _read(loaded, given, texts))
+    if chunk:
+        if to_file is not None:
+            refuse_own_input(str(partial_path(to_file)), given)
+        run_piecewise(loaded, given, to_file, chunk, as_json, rate_hz)
+        return
+    sequences, ends = in_hops(loaded, _read(loaded, given, texts, rate_hz))
     if sequences.arrays or not (given or texts):
         arrays = with_chance(loaded, sequences.arrays, sizes, seed)
         sequences = replace(sequences, arrays=arrays)
     _whole(loaded, sequences, ends, to_file, as_json)
 
 
-def _read(model: "Model", given: Sequence[str], texts: Sequence[str] | None) -> Sequences:
+def _read(model: "Model", given: Sequence[str], texts: Sequence[str] | None, rate_hz: float | None) -> Sequences:
     if texts:
         return read_texts(model, texts)
     if not given:
         return Sequences({})
     path = text_path(model, given)
-    return read_inputs(given, by_samples(model), model=model.name) if path is None else read_lines(model, path)
+    if path is not None:
+        return read_lines(model, path)
+    return read_inputs(given, by_samples(model), model=model.name, rate_hz=rate_hz)
+
+
+def _checked_rate(model: "Model", given: Sequence[str], rate: float | None) -> float | None:
+    """The sample rate that recordings must have; where nobody says it, that is told. Raises UsageError."""
+    known = known_rate(model)
+    if rate is not None and known is not None and rate != known:
+        raise UsageError(f"--rate is {rate:g} Hz, but {model.name} says {known:g} Hz; leave --rate out")
+    recordings = [path for item in given if PurePath(path := split_name(item)[1]).suffix.lower() == WAV]
+    if recordings and rate is None and known is None:
+        warn(
+            f"{model.name} does not say which sample rate it takes, so that of '{recordings[0]}' is not checked; give "
+            "--rate HZ"
+        )
+    return rate if known is None else known
 
 
 def _standard_input() -> str:
@@ -180,7 +221,7 @@ def _whole(model: "Model", sequences: Sequences, ends: Array | None, to_file: st
     if ends is not None:
         results = replace(results, lengths=ends // hop_of(model))
     for item in results.refused:
-        _warn(f"{item.place}: {item.error}")
+        warn(f"{item.place}: {item.error}")
     _check_window(model, results, ends, sequences.left_over)
     if to_file is None:
         _print(model, results, as_json)
@@ -189,7 +230,7 @@ def _whole(model: "Model", sequences: Sequences, ends: Array | None, to_file: st
         value = {"model": model.name, "output": to_file, "sequences": results.count}
         show(value, f"answers of {results.count} sequences written to {to_file}", as_json=as_json)
     if sequences.left_over:
-        _warn(told_left_over(sequences.left_over, hop_of(model)))
+        warn(told_left_over(sequences.left_over, hop_of(model)))
     if results.refused:
         raise InputError(f"{len(results.refused)} of {results.count} sequences could not be used")
 
@@ -204,15 +245,7 @@ def _check_window(model: "Model", results: Results, ends: Array | None, left_ove
         there &= np.arange(there.shape[1]) < results.lengths[:, None]
     if not there.any():
         steps = there.shape[1] * hop_of(model) + left_over if ends is None else int(ends.max())
-        raise InputError(_too_short(model, steps, window))
-
-
-def _too_short(model: "Model", steps: int, window: int) -> str:
-    hop = hop_of(model)
-    told = f"windows of {window}" if hop == 1 else f"windows of {window} once in {hop} steps"
-    needed = steps_until_score(window, hop)
-    more = "more steps" if needed == window else f"at least {needed} steps"
-    return f"there are {steps} steps, but {model.name} scores {told}, so no step has a score; give {more}"
+        raise InputError(told_too_short(model, steps, window))
 
 
 def _write(model: "Model", sequences: Sequences, results: Results, path: str) -> None:
@@ -270,7 +303,9 @@ def _tables(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Rende
     return [shown, f"{SHOWN_COLUMNS} of {len(columns)} columns are shown; -o FILE.csv or FILE.npz holds all"]
 
 
-def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:
+def _stream(
+    model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool, rate_hz: float | None
+) -> None:
     with ExitStack() as stack:
         write: Callable[[str], None] = partial(_write_line, sys.stdout)
         if output not in (None, STANDARD):
@@ -278,17 +313,17 @@ def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int
             refuse_own_input(str(output), given)
             file = stack.enter_context(stack.enter_context(replacing(str(output))).open("w", encoding="utf-8"))
             write = partial(_write_line, file)
-        steps = live.open_steps(given, by_samples(model))
-        tally = live.follow(model, steps, write, _warn, chunk=chunk, as_json=as_json)
+        steps = live.open_steps(given, by_samples(model), rate_hz)
+        tally = live.follow(model, steps, write, warn, chunk=chunk, as_json=as_json)
     if tally.closed:
         abandon_stdout()
         raise typer.Exit(CLOSED_OUTPUT)
     if tally.left_over:
-        _warn(told_left_over(tally.left_over, hop_of(model)))
+        warn(told_left_over(tally.left_over, hop_of(model)))
     if tally.bad:
         raise InputError(f"{tally.bad} of {tally.bad + tally.steps} lines could not be used")
     if tally.window is not None:
-        raise InputError(_too_short(model, tally.steps, tally.window))
+        raise InputError(told_too_short(model, tally.steps, tally.window))
 
 
 def _stream_format(path: str) -> bool:
@@ -302,7 +337,3 @@ def _stream_format(path: str) -> bool:
 def _write_line(file: TextIO, line: str) -> None:
     file.write(f"{line}\n")
     file.flush()
-
-
-def _warn(message: str) -> None:
-    typer.echo(f"edgeseq: {message}", err=True)

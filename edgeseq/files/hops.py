@@ -86,6 +86,15 @@ def told_left_over(left_over: int, hop: int) -> str:
     return f"{last} left out: there is a score once in {hop} steps"
 
 
+def told_too_short(model: "Model", steps: int, window: int) -> str:
+    """What a user is told where no window is full, so that no step has a score."""
+    hop = hop_of(model)
+    told = f"windows of {window}" if hop == 1 else f"windows of {window} once in {hop} steps"
+    needed = steps_until_score(window, hop)
+    more = "more steps" if needed == window else f"at least {needed} steps"
+    return f"there are {steps} steps, but {model.name} scores {told}, so no step has a score; give {more}"
+
+
 def steps_until_score(window: int, hop: int) -> int:
     """How many samples there are when the first score comes: a window, up to the end of its hop."""
     return -(-window // hop) * hop

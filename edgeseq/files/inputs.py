@@ -5,21 +5,28 @@ from dataclasses import replace
 from io import BytesIO
 from itertools import chain
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import TIME, Signature, Tensor
 from numpy.typing import NDArray
 
-from edgeseq.files import csv, npy, npz
+from edgeseq.files import csv, npy, npz, wav
 from edgeseq.files.lines import STANDARD, numbered, opened, title
 from edgeseq.files.numbers import as_dtype, refuse_nonfinite, with_batch
 from edgeseq.files.rows import Item, Reader, Sequences
 
+if TYPE_CHECKING:
+    from edgeseq_runtime import Model
+
 Array = NDArray[Any]
 
 FORMATS = (".npy", ".npz", ".csv", ".jsonl")
+"""What is read and written; what is read alone: wav."""
+
+RATES = ("sr", "sample_rate", "sampling_rate", "sample_rate_hz")
+"""What a model may call the number that it takes its data's sample rate from."""
 
 NOISE = "noise"
 """The name of an input that is pure chance."""
@@ -32,6 +39,7 @@ def read_inputs(
     finite: bool = True,
     gapless: bool = False,
     model: str = "the model",
+    rate_hz: float | None = None,
 ) -> Sequences:
     """Read every `FILE`, `NAME=FILE` and `-` into arrays by input name.
 
@@ -44,10 +52,11 @@ def read_inputs(
         finite: refuse NaN and infinity, as is always done in JSON lines.
         gapless: of csv refuse these and blank lines between rows, by their line.
         model: its name, for messages.
+        rate_hz: the sample rate that a recording must have, where it is known.
 
     Raises:
         UsageError: an unknown suffix or input name, standard input asked for twice.
-        InputError: a file that does not fit, or a value that is not finite.
+        InputError: a file that does not fit, or a value that is not finite; a recording of another sample rate.
         FileError: a file that is missing or cannot be read.
     """
     if sum(split_name(item)[1] == STANDARD for item in given) > 1:
@@ -58,7 +67,7 @@ def read_inputs(
     items: Sequence[Item] | None = None
     for item in given:
         name, path = split_name(item)
-        part = _read_one(path, signature if name is None else _only(signature, name), model, gapless)
+        part = _read_one(path, signature if name is None else only(signature, name), model, gapless, rate_hz)
         for key, array in part.arrays.items() if finite else ():
             refuse_nonfinite(array, f"{title(path)}: input '{key}'")
         arrays.update({key: array for key, array in part.arrays.items() if key == name or key not in named})
@@ -85,8 +94,13 @@ def suffix_of(path: str, formats: Sequence[str] = FORMATS) -> str:
 
 
 def sniffed(stream: BinaryIO, otherwise: str) -> tuple[str, BinaryIO]:
-    """The suffix that standard input would have: JSON lines where a bracket or a brace comes first; and its content."""
+    """The suffix that standard input would have, and its content.
+
+    JSON lines where a bracket or a brace comes first, and a recording where its first bytes say so.
+    """
     content = stream.read()
+    if content[:4] == b"RIFF":
+        return wav.WAV, BytesIO(content)
     return (".jsonl" if content.lstrip()[:1] in (b"[", b"{") else otherwise), BytesIO(content)
 
 
@@ -114,9 +128,21 @@ def needed(signature: Signature) -> Signature:
     return replace(signature, inputs=tuple(t for t in signature.inputs if t not in chance), states=(), limits=limits)
 
 
-def _read_one(path: str, signature: Signature, model: str, gapless: bool) -> Sequences:
+def known_rate(model: "Model") -> float | None:
+    """The sample rate in Hz that a model's data has, as its contract or one of its values says; None: neither does."""
+    said = (float(model.values[name]) for name in RATES if name in model.values)
+    return next(said, model.contract.sample_rate_hz if model.contract is not None else None)
+
+
+def check_rate(where: str, given_hz: float, rate_hz: float | None) -> None:
+    """Raise InputError where a recording has another sample rate than it must. rate_hz: None where any will do."""
+    if rate_hz is not None and given_hz != rate_hz:
+        raise InputError(f"{where} has {given_hz:g} Hz, but {rate_hz:g} Hz are expected; resample it first")
+
+
+def _read_one(path: str, signature: Signature, model: str, gapless: bool, rate_hz: float | None) -> Sequences:
     where = title(path)
-    suffix = None if path == STANDARD else suffix_of(path)
+    suffix = None if path == STANDARD else suffix_of(path, (*FORMATS, wav.WAV))
     with opened(path) as stream:
         if suffix is None:
             suffix, stream = sniffed(stream, ".csv")
@@ -126,11 +152,15 @@ def _read_one(path: str, signature: Signature, model: str, gapless: bool) -> Seq
             found = npz.read(stream, where, signature.input_names)
             tensors = {t.name: t for t in signature.inputs}
             return Sequences({k: with_batch(a, tensors[k]) if k in tensors else a for k, a in found.items()})
-        tensor = _single(needed(signature), where)
+        tensor = single(needed(signature), where)
         if suffix == ".npy":
             return Sequences({tensor.name: with_batch(npy.read(stream, where), tensor)})
+        if suffix == wav.WAV:
+            recording = wav.WavReader(stream, where)
+            check_rate(where, recording.sample_rate_hz, rate_hz)
+            return Sequences({tensor.name: wav.as_input(recording.read(), tensor, where)})
         rows = csv.read(numbered(stream), where, features=tensor.features, gapless=gapless)
-        return Sequences({tensor.name: _from_rows(rows, tensor, where)})
+        return Sequences({tensor.name: from_rows(rows, tensor, where)})
 
 
 def _refuse_bad(part: Sequences) -> None:
@@ -139,7 +169,7 @@ def _refuse_bad(part: Sequences) -> None:
             raise InputError(f"{item.place}: {item.error}")
 
 
-def _from_rows(rows: Array, tensor: Tensor, where: str) -> Array:
+def from_rows(rows: Array, tensor: Tensor, where: str) -> Array:
     """Rows (rows, columns) as an input: the steps of one sequence, or one array; where it has one axis, one a row."""
     steps = TIME in tensor.axes or len(tensor.axes) == 3
     tail = tensor.axes[2:] if steps else tensor.axes[1:]
@@ -157,7 +187,8 @@ def _from_rows(rows: Array, tensor: Tensor, where: str) -> Array:
     return values[None] if steps else values
 
 
-def _single(signature: Signature, where: str) -> Tensor:
+def single(signature: Signature, where: str) -> Tensor:
+    """The input that a file without a name must hold. Raises UsageError where there are several."""
     required = [t for t in signature.inputs if t.of is None] or list(signature.inputs)
     if len(required) != 1:
         names = ", ".join(t.name for t in required)
@@ -165,7 +196,7 @@ def _single(signature: Signature, where: str) -> Tensor:
     return required[0]
 
 
-def _only(signature: Signature, name: str) -> Signature:
+def only(signature: Signature, name: str) -> Signature:
     """The signature with one input alone, as a file given with a name can hold nothing else."""
     states = (Tensor(s.input, s.dtype, s.axes) for s in signature.states)
     for tensor in chain(signature.inputs, states):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeseq.files.inputs import FORMATS, needed, sniffed, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, decode, filled, opened, title, writable
 from edgeseq.files.rows import Given, Reader, Sequences
+from edgeseq.files.wav import WAV
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -40,7 +41,7 @@ def text_path(model: "Model", given: Sequence[str]) -> str | None:
     named = [split_name(item) for item in given]
     path, legible = named[0][1], reading(model) is not None
     if legible and len(named) == 1 and named[0][0] is None:
-        lines = path == STANDARD or suffix_of(path, (*FORMATS, TEXT)) in (TEXT, ".jsonl")
+        lines = path == STANDARD or suffix_of(path, (*FORMATS, TEXT, WAV)) in (TEXT, ".jsonl")
         return path if lines else None
     for _, path in named:
         if PurePath(path).suffix.lower() == TEXT:

@@ -39,6 +39,7 @@ def make_contract(source: Source, form: str, fixed: Mapping[str, int], opset: in
         values=source.values,
         decoding=source.decoding,
         settings=source.settings,
+        sample_rate_hz=source.sample_rate_hz,
         provenance={
             **source.provenance,
             "edgeseq": __version__,

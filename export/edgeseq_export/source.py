@@ -27,6 +27,7 @@ class Source:
         file is loaded.
     name: what to call it in messages. labels, vocabulary, family, task, provenance, decoding, settings: for the
         contract.
+    sample_rate_hz: of the recordings that are its data, where that is known.
     form, steps: how its recurrences are written where nobody says; of the unroll form, how many copies.
     cuts_rows: whether it cuts its answer to the longest row, where the file answers all steps.
     notes: what was found out about a network that was not made with edgeseq, for people.
@@ -45,6 +46,7 @@ class Source:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     decoding: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    sample_rate_hz: float | None = None
     form: str = "native"
     steps: int | None = None
     fixes_axes: bool = True

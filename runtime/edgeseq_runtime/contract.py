@@ -26,6 +26,7 @@ class Contract:
     decoding: how a sequence is generated, where one is: the method, its settings, the length, and the numbers of the
         symbols for start, end and padding.
     settings: of the network, those that an export chooses, such as which part of an autoencoder the file holds.
+    sample_rate_hz: of recordings that are its data, where that was said; a recording of another rate is refused.
     tolerance: {"relative": r}: the proof's bound, relative to the output's root mean square.
     provenance: checkpoint hash, versions, opset.
     """
@@ -39,6 +40,7 @@ class Contract:
     values: Mapping[str, float | int] = field(default_factory=dict)
     decoding: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    sample_rate_hz: float | None = None
     tolerance: float = 1e-5
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,6 +73,7 @@ class Contract:
                 "values": dict(self.values),
                 "decoding": dict(self.decoding) if self.decoding is not None else None,
                 **({"settings": dict(self.settings)} if self.settings else {}),
+                **({"sample_rate_hz": self.sample_rate_hz} if self.sample_rate_hz is not None else {}),
                 "tolerance": {"relative": self.tolerance},
                 "provenance": dict(self.provenance),
             }
@@ -99,6 +102,9 @@ class Contract:
         decoding = value.get("decoding")
         if decoding is not None and not isinstance(decoding, dict):
             raise ContractError(f"the contract's decoding is {decoding!r}, but an object with its settings is expected")
+        rate = value.get("sample_rate_hz")
+        if rate is not None and (type(rate) not in (int, float) or not 0 < rate < float("inf")):
+            raise ContractError(f"the contract's sample rate is {rate!r}, but a number of Hz above 0 is expected")
         try:
             check_vocabulary(signature, value.get("vocabulary"))
         except ContractError as error:
@@ -115,6 +121,7 @@ class Contract:
                 values=dict(value.get("values", {})),
                 decoding=decoding,
                 settings=dict(value.get("settings", {})),
+                sample_rate_hz=rate,
                 tolerance=float(value.get("tolerance", {}).get("relative", 1e-5)),
                 provenance=dict(value.get("provenance", {})),
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeseq_runtime import Comparison, ParityReport, load
+from edgeseq_runtime import Comparison, ParityReport, cadence, load
 from edgeseq_runtime.doctor import examine
 from edgeseq_runtime.errors import UsageError
 from rich.console import Console
@@ -55,7 +55,7 @@ def program(code: str) -> subprocess.CompletedProcess[str]:
         ("run {m}/lstm.onnx --input {m}/x.csv -o {m}/out.txt", 2, "no known format"),
         ("run {m}/lstm.onnx --input {m}/x.csv -o {m}/x.csv/out.csv", 2, "cannot write"),
         ("run {m}/lstm.onnx --input {m}/x.csv --stream -o {m}/out.npz", 2, "line by line"),
-        ("run {m}/lstm.onnx --input {m}/x.csv --chunk 2", 2, "--chunk is for --stream"),
+        ("run {m}/lstm.onnx --input {m}/x.csv --chunk 2 -o {m}/out.npz", 2, "is written whole"),
         ("run {m}/bidirectional.onnx --input {m}/x.csv --stream", 2, "both directions"),
         ("run {m}/lstm.onnx --provider tpu", 2, "provider 'tpu' is not known"),
         ("run {m}/lstm.onnx --threads 0", 2, "Invalid value for '--threads'"),
@@ -79,6 +79,9 @@ def program(code: str) -> subprocess.CompletedProcess[str]:
         ("verify {m}/lstm.onnx {m}/none.pt", 2, "none.pt'"),
         ("verify {m}/lstm.onnx --report {m}", 2, "ends in .json or .md"),
         ("bench {m}/lstm.onnx --budget p98=5ms", 2, "budget 'p98=5ms' is not understood"),
+        ("bench {m}/lstm.onnx --rate 50", 2, "--rate times one stream: give --stream"),
+        ("bench {m}/lstm.onnx --stream --rate 50 --against {m}/lstm.pt", 2, "leave --against out"),
+        ("bench {m}/lstm.onnx --stream --rate 0", 2, "Invalid value for '--rate'"),
         ("bench {m}/lstm.onnx --batch 0", 2, "Invalid value for '--batch'"),
         ("bench {m}/bidirectional.onnx --stream", 2, "both directions"),
         ("inspect {m}/none.pt", 2, "none.pt'"),
@@ -230,6 +233,21 @@ def test_a_changed_weight_fails_both_proofs(models: Path, tmp_path: Path) -> Non
         assert "## Failures" in (tmp_path / "proof.md").read_text()
     printed = json.loads(run("verify", tmp_path / "gru.onnx", "--json").stdout)
     assert not printed["passed"]
+
+
+def test_bench_at_the_pace_of_the_data(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cadence, "IDLE_SECONDS", 0.01)
+    paced = ("bench", models / "lstm.onnx", "--stream", "--rate", 200, "--seconds", 0.1)
+    result = run(*paced, "--budget", "p99.9=10s", "--report", tmp_path / "b.md", "--json")
+    assert result.exit_code == 0, result.output
+    value = json.loads(result.stdout)
+    assert value["cadence"]["due"] == 20
+    assert value["latency"] == value["cadence"]["answer"]
+    assert value["budgets"][0]["measured_us"] == value["latency"]["p999_us"]
+    report = (tmp_path / "b.md").read_text()
+    for told in ("200 steps a second", "| answer |", "deadlines missed: ", "real-time factor: ", "resident memory: "):
+        assert told in report
+    assert run(*paced, "--budget", "p99.9=0.001us").exit_code == 1
 
 
 def test_bench_keeps_and_breaks_budgets(models: Path, tmp_path: Path) -> None:

@@ -293,3 +293,19 @@ def test_pictures_show_alarms_at_each_step(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_array_equal(shown["score"], scores[0])
     np.testing.assert_array_equal(shown["alarm"], raised[0])
     assert raised.any()
+
+
+@pytest.mark.parametrize("hop", HOPS)
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_pieces_of_hops_are_the_whole(folder: Path, tmp_path: Path, hop: int, chunk: int) -> None:
+    (tmp_path / "x.csv").write_text("\n".join(lines_of(series(41))))
+    files = []
+    for flags in ([], ["--chunk", chunk]):
+        files.append(tmp_path / f"{len(files)}.csv")
+        result = run("run", folder / f"{hop}.onnx", "--input", tmp_path / "x.csv", "-o", files[-1], *flags)
+        assert result.exit_code == 0, result.output
+        assert ("left out" in result.stderr) == (41 % hop > 0)
+    whole, parts = ([line.split(",") for line in file.read_text().splitlines()] for file in files)
+    assert [(*row[:2], row[3]) for row in parts] == [(*row[:2], row[3]) for row in whole]
+    scores = [[float(row[2] or "nan") for row in rows[1:]] for rows in (parts, whole)]
+    np.testing.assert_allclose(*scores, rtol=1e-4)

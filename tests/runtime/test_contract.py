@@ -48,7 +48,7 @@ def changed(path, **changes):
     ],
 )
 def test_what_is_written_comes_back(decoding):
-    written = Contract(SIGNATURE, "seq2seq", "transcribe", decoding=decoding)
+    written = Contract(SIGNATURE, "seq2seq", "transcribe", decoding=decoding, sample_rate_hz=22050.0)
     read = Contract.from_json(written.to_json())
     assert read == written
     assert read.signature.limits["time"].trained == 7
@@ -71,6 +71,12 @@ def test_names_for_another_number_of_features_are_refused():
     inputs = [{"name": "x", "dtype": "float32", "axes": ["batch", 2], "features": ["a"]}]
     with pytest.raises(ContractError, match="'x' has names for 1 features, but the axes"):
         Contract.from_json(contract(inputs=inputs, vocabulary=None))
+
+
+@pytest.mark.parametrize("rate", [0, -1, True, "8000", [8000], float("inf")])
+def test_a_sample_rate_is_a_number_of_hz(rate):
+    with pytest.raises(ContractError, match="the contract's sample rate is .* but a number of Hz above 0 is expected"):
+        Contract.from_json(contract(sample_rate_hz=rate))
 
 
 @pytest.mark.parametrize("trained", ["many", [7], {}])
