@@ -110,7 +110,11 @@ class Stream:
                 answer = direction.single if self._place(frame) else direction.batched
             if out is not None:
                 check_out(out, answer.arrays)
-            self._advance(direction)
+            try:  # as _advance does, without a call
+                direction.run()
+            except RUN_ERRORS as error:
+                raise _refused(error) from error
+            self._direction = direction.other
             if out is None:
                 outputs = {}
                 for name, copy in answer.copies:  # a comprehension would be a call more
@@ -279,7 +283,7 @@ class Stream:
         try:
             direction.run()
         except RUN_ERRORS as error:
-            raise InputError(f"onnxruntime refused the frame: {error}") from error
+            raise _refused(error) from error
         self._direction = direction.other
 
     def _place_sample(self, sample: Inputs) -> bool:
@@ -375,3 +379,7 @@ class Stream:
         return InputError(
             f"a frame of '{name}' has shape {shape}, but this stream takes {wanted}: one step of ({step})"
         )
+
+
+def _refused(error: Exception) -> InputError:
+    return InputError(f"onnxruntime refused the frame: {error}")

@@ -261,7 +261,7 @@ def test_an_interrupt_gives_the_stream_back(loaded, monkeypatch, name):
         raise KeyboardInterrupt
 
     stream = loaded["gru"].stream()
-    monkeypatch.setattr("edgeseq_runtime.stream.Stream._advance", interrupted)
+    monkeypatch.setattr(stream._direction, "run", interrupted)
     monkeypatch.setattr("edgeseq_runtime._ort.session.Session.run_checked", interrupted)
     monkeypatch.setattr("edgeseq_runtime.stream.chosen_rows", interrupted)
     monkeypatch.setattr("edgeseq_runtime.stream.State", interrupted)
