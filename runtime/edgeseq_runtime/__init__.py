@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from edgeseq_runtime.measure import Latency
     from edgeseq_runtime.model import Model, load
     from edgeseq_runtime.signature import Limit, Signature, StatePair, Tensor
-    from edgeseq_runtime.stream import State, Stream
+    from edgeseq_runtime.state import State
+    from edgeseq_runtime.stream import Stream
 
 __version__ = "0.1.0"
 
@@ -45,7 +46,7 @@ _MODULES = {
     "Model": "model",
     "ParityReport": "compare",
     "Signature": "signature",
-    "State": "stream",
+    "State": "state",
     "StatePair": "signature",
     "Stream": "stream",
     "Tensor": "signature",

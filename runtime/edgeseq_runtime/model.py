@@ -14,14 +14,14 @@ from edgeseq_runtime.errors import (
     FileError,
     InputError,
     MissingFileError,
-    UsageError,
 )
 from edgeseq_runtime.external import external_files
 from edgeseq_runtime.feed import Feed, Inputs, checked_values
 from edgeseq_runtime.providers import Provider, choose
-from edgeseq_runtime.seal import check_seal, is_sealed
+from edgeseq_runtime.seal import check_seal, digest, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.stream import Stream
+from edgeseq_runtime.threads import ThreadCount, Threads, checked, fastest
 from edgeseq_runtime.unrolled import Unrolled
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load(
     source: ModelFile,
     *,
     provider: str = "auto",
-    threads: int = 1,
+    threads: ThreadCount = 1,
     values: Mapping[str, float | int] | None = None,
 ) -> "Model":
     """Open an ONNX file.
@@ -45,7 +45,8 @@ def load(
     Args:
         source: a path, or the file's bytes.
         provider: "cpu", "cuda", or "auto" (the CPU).
-        threads: threads inside one operator.
+        threads: threads inside one operator; "auto" opens the file with 1, 2, 4, … and takes what runs its typical
+            shape fastest.
         values: named scalars of the file to be other than their defaults, such as {"temperature": 0.5}.
 
     Raises:
@@ -55,14 +56,18 @@ def load(
         UsageError: the file has no such value.
         ProviderError: the provider that was named is not there.
     """
-    return Model(source, provider=provider, threads=threads, values=values)
+    model = Model(source, provider=provider, threads=checked(threads), values=values)
+    if threads != "auto":
+        return model
+    return fastest(model, lambda count: Model(source, provider=provider, threads=count, values=values))
 
 
 class Model:
     """An ONNX file in a session. It holds no state: any number of threads may call it, and it can be pickled.
 
     name: the file's name; contract: None for a file that edgeseq did not write; sha256: the file's own hash,
-    None without a contract; provider: what runs it and why; values: the named scalars in effect.
+    None without a contract; identity: that hash, or of a foreign file the one of its bytes; provider, threads: what
+    runs it and why; values: the named scalars in effect.
     """
 
     def __init__(
@@ -73,13 +78,13 @@ class Model:
         threads: int = 1,
         values: Mapping[str, float | int] | None = None,
     ) -> None:
-        if threads < 1:
-            raise UsageError(f"threads is {threads}, but at least 1 is needed")
+        self.threads = Threads(checked(threads), "asked for")
         self._arguments = (source, provider, threads, dict(values or {}))
         self.name, content = ("model", source) if isinstance(source, bytes) else _read(source)
         self.provider: Provider = choose(provider)
         self.sha256 = check_seal(content, self.name) if is_sealed(content) else None
         folder = _folder(content, self.name, source)
+        self.identity = self.sha256 or digest(content)
         self._session = Session(content, self.name, self.provider.onnxruntime_list, threads, folder)
         self.contract: Contract | None = self._read_contract()
         self.signature: Signature = self.contract.signature if self.contract else self._session.signature()

@@ -1,77 +1,24 @@
 """Streams: a model with its states carried from call to call, in buffers that never move."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from math import isfinite
-from operator import index
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.session import RUN_ERRORS, Session
+from edgeseq_runtime.buffers import Direction, InputBuffer
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
-from edgeseq_runtime.signature import BATCH, TIME, Signature
+from edgeseq_runtime.guards import Rows, Turn, check_out, chosen_rows, refuse_nonfinite
+from edgeseq_runtime.signature import BATCH, TIME
+from edgeseq_runtime.state import State
 from edgeseq_runtime.unrolled import Unrolled
 
 if TYPE_CHECKING:
     from edgeseq_runtime.model import Model
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class State:
-    """A stream's states at one moment, copies by input name; `model` is the hash of the file they belong to.
-
-    samples: those of an unfinished hop, (batch, so many, features); None where there are none.
-    """
-
-    model: str | None
-    arrays: Mapping[str, Array]
-    samples: Array | None = None
-
-
-class _Direction:
-    """One of the two directions of the state buffers: reads `states`, writes those of the other, and the outputs."""
-
-    other: "_Direction"
-
-    def __init__(
-        self,
-        session: Session,
-        signature: Signature,
-        sizes: Mapping[str, int],
-        inputs: dict[str, Array],
-        states: dict[str, Array],
-        write: dict[str, Array],
-    ) -> None:
-        self.states = states
-        buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.outputs}
-        states_out = {s.output: write[s.input] for s in signature.states}
-        self._binding = session.bind({**inputs, **states}, {**buffers, **states_out})  # it keeps the buffers alive
-        self.run = self._binding.run
-        self.outputs = [
-            (t.name, buffers[t.name][:, 0] if t.kind == "step" else buffers[t.name]) for t in signature.outputs
-        ]
-        self.single = (
-            [(name, array.reshape(array.shape[1:])) for name, array in self.outputs] if sizes[BATCH] == 1 else []
-        )
-
-
-class _InputBuffer:
-    """Where a stream's first input lies, (batch, …), seen in each shape a frame may have.
-
-    quick: whether a frame's type and shape are all there is to check; otherwise there are no views.
-    """
-
-    def __init__(self, frame: Array, quick: bool) -> None:
-        self.dtype = frame.dtype
-        self.total = partial(frame.reshape(-1).dot, np.ones(frame.size, frame.dtype))
-        self.single = frame.reshape(frame.shape[1:]) if len(frame) == 1 else None
-        self.views = {view.shape: view for view in (frame, self.single) if quick and view is not None}
 
 
 class Stream:
@@ -110,58 +57,75 @@ class Stream:
         lengths = {t.name: np.ones(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is not None}
         inputs = {**buffers, **lengths, **feed.values}
         here, there = ({n: a.copy() for n, a in feed.initial_states(batch).items()} for _ in range(2))
-        self._direction = _Direction(session, signature, sizes, inputs, here, there)
-        self._direction.other = _Direction(session, signature, sizes, inputs, there, here)
+        self._direction = Direction(session, signature, sizes, inputs, here, there)
+        self._direction.other = Direction(session, signature, sizes, inputs, there, here)
         self._direction.other.other = self._direction
         self._tensors = {t.name: t for t in signature.inputs}
         self._name, frame = next(iter(self._frames.items()))
+        self._turn = Turn()
         quick = len(self._frames) == 1 and self._tensors[self._name].range is None and frame.flags.c_contiguous
-        self._buffer = _InputBuffer(frame, quick)
+        self._buffer = InputBuffer(frame, quick)
         self._watched = not allow_nonfinite and np.issubdtype(frame.dtype, np.floating)
 
-    def step(self, frame: Inputs, out: dict[str, Array] | None = None) -> dict[str, Array]:
+    def step(self, frame: Inputs, out: dict[str, Array] | None = None, *, rows: Rows | None = None) -> dict[str, Array]:
         """Take one step.
 
         Args:
             frame: (features,) where batch is 1, or (batch, features); token ids () or (batch,); a dict for a model
                 with several inputs.
             out: arrays to write into, by the names of the outputs that are wanted; then no array is allocated.
+            rows: which rows take the step, by number or as a mask of bools; the others keep their states, and cost
+                nothing. The frame is then (so many rows, features), in that order.
 
         Returns: arrays by output name, without a time axis, and without a batch axis where the frame came without.
+            With `rows`: (so many rows, …), in their order.
 
         Raises:
             InputError: the frame does not fit or is not finite, or `out` does not fit. The states are as before.
-            StreamError: a hop is unfinished, see `push`.
+            StreamError: a hop is unfinished, see `push`; a row that is not there, or twice; another thread is here.
         """
-        if self._pushed:
-            self._refuse_unfinished()
-        direction = self._direction
-        buffer = self._buffer
-        if (
-            isinstance(frame, np.ndarray)
-            and frame.dtype is buffer.dtype
-            and (view := buffer.views.get(frame.shape)) is not None
-        ):  # the short way; _place would do the same
-            view[...] = frame
-            outputs = direction.single if view is buffer.single else direction.outputs
-            if self._watched:
-                try:
-                    finite = isfinite(buffer.total())  # quick, and false for a few huge finite values too
-                except (FloatingPointError, RuntimeWarning):  # where the caller has made numpy's warnings errors
-                    finite = False
-                if not finite:
-                    _refuse_nonfinite(self._name, frame)
-        else:
-            outputs = direction.single if self._place(frame) else direction.outputs
-        if out is not None:
-            _check_out(out, outputs)
-        self._advance(direction)
-        if out is None:
-            return {name: array.copy() for name, array in outputs}
-        for name, array in outputs:
-            if name in out:
-                out[name][...] = array
-        return out
+        turn = self._turn
+        if turn.taken:
+            turn.refuse()
+        turn.taken = True
+        try:
+            if self._pushed:
+                self._refuse_unfinished()
+            if rows is not None:
+                return self._step_rows(frame, out, chosen_rows(rows, self.batch))
+            direction = self._direction
+            buffer = self._buffer
+            if (
+                isinstance(frame, np.ndarray)
+                and frame.dtype is buffer.dtype
+                and (view := buffer.views.get(frame.shape)) is not None
+            ):  # the short way; _place would do the same
+                view[...] = frame
+                answer = direction.single if view is buffer.single else direction.batched
+                if self._watched:
+                    buffer.look()
+                    if 0 in buffer.finite:
+                        refuse_nonfinite(self._name, frame)
+            else:
+                answer = direction.single if self._place(frame) else direction.batched
+            if out is not None:
+                check_out(out, answer.arrays)
+            try:  # as _advance does, without a call
+                direction.run()
+            except RUN_ERRORS as error:
+                raise _refused(error) from error
+            self._direction = direction.other
+            if out is None:
+                outputs = {}
+                for name, copy in answer.copies:  # a comprehension would be a call more
+                    outputs[name] = copy()
+                return outputs
+            arrays = answer.arrays
+            for name, array in out.items():
+                array[...] = arrays[name]
+            return out
+        finally:
+            turn.taken = False
 
     def push(self, sample: Inputs) -> dict[str, Array] | None:
         """Take one sample of a model that answers once in a hop; of another it is `step`.
@@ -176,14 +140,15 @@ class Stream:
         """
         if self.hop == 1:
             return self.step(sample)
-        single = self._place_sample(sample)
-        if self._pushed + 1 < self.hop:
-            self._pushed += 1
-            return None
-        direction = self._direction
-        self._advance(direction)
-        self._pushed = 0
-        return {name: array.copy() for name, array in (direction.single if single else direction.outputs)}
+        with self._turn:
+            single = self._place_sample(sample)
+            if self._pushed + 1 < self.hop:
+                self._pushed += 1
+                return None
+            direction = self._direction
+            self._advance(direction)
+            self._pushed = 0
+            return {name: copy() for name, copy in (direction.single if single else direction.batched).copies}
 
     def run(self, chunk: Inputs) -> dict[str, Array]:
         """Take any number of steps at once.
@@ -199,6 +164,48 @@ class Stream:
             InputError: the chunk does not fit or is not finite. The states are as before.
             StreamError: a hop is unfinished, see `push`.
         """
+        with self._turn:
+            return self._run(chunk)
+
+    @property
+    def state(self) -> State:
+        """A copy of the states as they are now, and of the samples of an unfinished hop."""
+        with self._turn:
+            samples = self._frames[self._name][:, : self._pushed].copy() if self._pushed else None
+            states = {name: array.copy() for name, array in self._direction.states.items()}
+        return State(self._model.identity, states, samples)
+
+    def restore(self, state: State) -> None:
+        """Go on from a state taken earlier, of this stream or another of the same file and batch.
+
+        Raises:
+            StreamError: the state is of another model or another batch.
+        """
+        with self._turn:
+            self._restore(state)
+
+    def reset(self, rows: Rows | None = None) -> None:
+        """Back to the initial states: every row, or the given ones; with every row the samples of an unfinished hop go.
+
+        rows: by number, or as a mask of bools.
+
+        Raises:
+            StreamError: a row that is not there, or not every row while a hop is unfinished: all rows share its start.
+        """
+        with self._turn:
+            chosen = chosen_rows(range(self.batch) if rows is None else rows, self.batch)
+            every = len(set(chosen.tolist())) == self.batch
+            if self._pushed and chosen.size and not every:
+                self._refuse_unfinished()
+            if every:
+                self._pushed = 0
+            initial = self._feed.initial_states(self.batch)
+            for state in self._signature.states:
+                where = (slice(None),) * state.batch_axis + (chosen,)
+                self._direction.states[state.input][where] = initial[state.input][where]
+
+    def _run(self, chunk: Inputs) -> dict[str, Array]:
+        """What `run` does in its turn."""
         if self._pushed:
             self._refuse_unfinished()
         named = chunk if isinstance(chunk, Mapping) else {self._name: chunk}
@@ -207,32 +214,54 @@ class Stream:
         if clash:
             raise InputError(f"a stream carries its states itself; '{clash[0]}' can be set with restore()")
         if self._is_empty(given):
-            sizes = {BATCH: self.batch, TIME: 0}
-            return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs if t.kind == "step"}
+            return self._no_steps()
         feeds = {**self._feed.complete(given), **self._direction.states}
         if not self._allow_nonfinite:
             for name in self._frames:
-                _refuse_nonfinite(name, feeds[name])
+                refuse_nonfinite(name, feeds[name])
         names = self._output_names
         outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
         for state in self._signature.states:
             self._direction.states[state.input][...] = outputs.pop(state.output)
         return outputs
 
-    @property
-    def state(self) -> State:
-        """A copy of the states as they are now, and of the samples of an unfinished hop."""
-        samples = self._frames[self._name][:, : self._pushed].copy() if self._pushed else None
-        states = {name: array.copy() for name, array in self._direction.states.items()}
-        return State(self._model.sha256, states, samples)
+    def _no_steps(self) -> dict[str, Array]:
+        sizes = {BATCH: self.batch, TIME: 0}
+        return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs if t.kind == "step"}
 
-    def restore(self, state: State) -> None:
-        """Go on from a state taken earlier, of this stream or another of the same file and batch.
+    def _step_rows(self, frame: Inputs, out: dict[str, Array] | None, rows: NDArray[np.intp]) -> dict[str, Array]:
+        """A step of some rows: a smaller batch that starts from their states, which are put back where it went well."""
+        if len(set(rows.tolist())) < rows.size:
+            raise StreamError(f"rows is {rows.tolist()}, but each of them can take one step at a time")
+        arrays = self._frame_arrays(frame)
+        for name, array in arrays.items():
+            if array.shape != (expected := (rows.size, *self._frames[name].shape[1:])):
+                raise self._wrong_frame(name, array.shape, f"{expected}, a row for each of {rows.tolist()}")
+        current, pairs = self._direction.states, self._signature.states
+        if rows.size:
+            states = {s.input: current[s.input].take(rows, s.batch_axis) for s in pairs}
+            feeds = self._feed.complete({**{name: array[:, None] for name, array in arrays.items()}, **states})
+            names = self._output_names
+            answered = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
+        else:
+            sizes = {BATCH: 0, TIME: 1}
+            answered = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs}
+        outputs = {
+            t.name: answered[t.name][:, 0] if t.kind == "step" else answered[t.name] for t in self._signature.outputs
+        }
+        if out is not None:
+            check_out(out, outputs)
+        for state in pairs if rows.size else ():
+            current[state.input][(slice(None),) * state.batch_axis + (rows,)] = answered[state.output]
+        if out is None:
+            return outputs
+        for name, array in out.items():
+            array[...] = outputs[name]
+        return out
 
-        Raises:
-            StreamError: the state is of another model or another batch.
-        """
-        if state.model != self._model.sha256:
+    def _restore(self, state: State) -> None:
+        """What `restore` does in its turn."""
+        if state.model != self._model.identity:
             raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
         current = self._direction.states
         for name, array in current.items():
@@ -249,31 +278,12 @@ class Stream:
         if samples is not None:
             self._frames[self._name][:, : self._pushed] = samples
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Back to the initial states: every row, or the given ones; with every row the samples of an unfinished hop go.
-
-        Raises:
-            StreamError: a row that is not there, or not every row while a hop is unfinished: all rows share its start.
-        """
-        chosen = [index(row) for row in (range(self.batch) if rows is None else rows)]
-        for row in chosen:
-            if not 0 <= row < self.batch:
-                raise StreamError(f"row {row} was to be reset, but the stream has rows 0 to {self.batch - 1}")
-        if self._pushed and chosen and len(set(chosen)) < self.batch:
-            self._refuse_unfinished()
-        if len(set(chosen)) == self.batch:
-            self._pushed = 0
-        initial = self._feed.initial_states(self.batch)
-        for state in self._signature.states:
-            where = (slice(None),) * state.batch_axis + (chosen,)
-            self._direction.states[state.input][where] = initial[state.input][where]
-
-    def _advance(self, direction: _Direction) -> None:
+    def _advance(self, direction: Direction) -> None:
         """Run on what the buffers hold; the states change places. Raises InputError."""
         try:
             direction.run()
         except RUN_ERRORS as error:
-            raise InputError(f"onnxruntime refused the frame: {error}") from error
+            raise _refused(error) from error
         self._direction = direction.other
 
     def _place_sample(self, sample: Inputs) -> bool:
@@ -292,7 +302,7 @@ class Stream:
                 + f", one of the {self.hop} of a hop; step takes all of them at once"
             )
         if not self._allow_nonfinite:
-            _refuse_nonfinite(self._name, array)
+            refuse_nonfinite(self._name, array)
         target[...] = array
         return single
 
@@ -313,6 +323,17 @@ class Stream:
 
     def _place(self, frame: Inputs) -> bool:
         """Check a frame of any kind and copy it into the bound buffers; True where it came without a batch axis."""
+        arrays = self._frame_arrays(frame)
+        singles = {self._is_single(name, array) for name, array in arrays.items()}
+        for name, array in arrays.items():
+            check_range(self._tensors[name], array)
+        for name, array in arrays.items():
+            target = self._frames[name]
+            target[...] = array.reshape(target.shape)
+        return singles == {True}
+
+    def _frame_arrays(self, frame: Inputs) -> dict[str, Array]:
+        """A frame of any kind by the names of the inputs, in their types, and finite."""
         if not isinstance(frame, Mapping):
             if len(self._frames) > 1:
                 names = ", ".join(self._frames)
@@ -323,16 +344,10 @@ class Stream:
                 f"a frame of {self._model.name} has {', '.join(self._frames)}, but {', '.join(frame)} was given"
             )
         arrays = {name: cast(name, frame[name], target.dtype) for name, target in self._frames.items()}
-        singles = {self._is_single(name, array) for name, array in arrays.items()}
         if not self._allow_nonfinite:
             for name, array in arrays.items():
-                _refuse_nonfinite(name, array)
-        for name, array in arrays.items():
-            check_range(self._tensors[name], array)
-        for name, array in arrays.items():
-            target = self._frames[name]
-            target[...] = array.reshape(target.shape)
-        return singles == {True}
+                refuse_nonfinite(name, array)
+        return arrays
 
     def _is_single(self, name: str, array: Array) -> bool:
         """Whether a frame comes without a batch axis; InputError where its shape is neither."""
@@ -357,34 +372,14 @@ class Stream:
                 raise self._wrong_frame(name, array.shape)
         return empty
 
-    def _wrong_frame(self, name: str, shape: tuple[int, ...]) -> InputError:
-        tensor = self._tensors[name]
+    def _wrong_frame(self, name: str, shape: tuple[int, ...], wanted: str = "") -> InputError:
         expected = self._frames[name].shape
+        wanted = wanted or f"{expected}" + (f" or {expected[1:]}" if self.batch == 1 else "")
+        step = describe(self._tensors[name])
         return InputError(
-            f"a frame of '{name}' has shape {shape}, but this stream takes {expected}"
-            + (f" or {expected[1:]}" if self.batch == 1 else "")
-            + f": one step of ({describe(tensor)})"
+            f"a frame of '{name}' has shape {shape}, but this stream takes {wanted}: one step of ({step})"
         )
 
 
-def _check_out(out: Mapping[str, Array], outputs: Sequence[tuple[str, Array]]) -> None:
-    """Raise InputError where the caller's arrays cannot take the outputs."""
-    expected = dict(outputs)
-    for name, array in out.items():
-        if name not in expected:
-            raise InputError(f"out has '{name}', but the outputs are {', '.join(expected)}")
-        wanted = expected[name]
-        if not isinstance(array, np.ndarray) or array.shape != wanted.shape or array.dtype != wanted.dtype:
-            given = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"out['{name}'] is {given}, but {wanted.dtype} {wanted.shape} is needed")
-        if not array.flags.writeable:
-            raise InputError(f"out['{name}'] is read-only")
-
-
-def _refuse_nonfinite(name: str, array: Array) -> None:
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InputError(
-            f"input '{name}' has {array[where]} at {where}: it would stay in the state for ever. "
-            "The state is as before; repair the sample, or open the stream with allow_nonfinite=True"
-        )
+def _refused(error: Exception) -> InputError:
+    return InputError(f"onnxruntime refused the frame: {error}")

@@ -1,0 +1,61 @@
+"""The bound buffers of a stream: where a frame lies, and the states that are read and written in turns."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseq_runtime._ort.session import Session
+from edgeseq_runtime.signature import BATCH, Signature
+
+Array = NDArray[Any]
+
+
+class Direction:
+    """One of the two directions of the state buffers: reads `states`, writes those of the other, and the outputs."""
+
+    other: "Direction"
+
+    def __init__(
+        self,
+        session: Session,
+        signature: Signature,
+        sizes: Mapping[str, int],
+        inputs: dict[str, Array],
+        states: dict[str, Array],
+        write: dict[str, Array],
+    ) -> None:
+        self.states = states
+        buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.outputs}
+        states_out = {s.output: write[s.input] for s in signature.states}
+        self._binding = session.bind({**inputs, **states}, {**buffers, **states_out})  # it keeps the buffers alive
+        self.run = self._binding.run
+        outputs = {t.name: buffers[t.name][:, 0] if t.kind == "step" else buffers[t.name] for t in signature.outputs}
+        self.batched = Answer(outputs)
+        self.single = Answer({n: a.reshape(a.shape[1:]) for n, a in outputs.items()} if sizes[BATCH] == 1 else {})
+
+
+class Answer:
+    """The bound outputs as a caller gets them, with or without a batch axis; `copies` makes fresh arrays, by name."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays
+        self.copies = [(name, array.copy) for name, array in arrays.items()]
+
+
+class InputBuffer:
+    """Where a stream's first input lies, (batch, …), seen in each shape a frame may have.
+
+    quick: whether a frame's type and shape are all there is to check; otherwise there are no views.
+    """
+
+    def __init__(self, frame: Array, quick: bool) -> None:
+        self.dtype = frame.dtype
+        self.finite = bytearray(frame.size)
+        """Which values are, a byte each: a search for a zero in them is many times faster than numpy's `all`."""
+        marks = np.frombuffer(self.finite, np.bool_).reshape(frame.shape)
+        self.look = partial(np.isfinite, frame, marks)
+        self.single = frame.reshape(frame.shape[1:]) if len(frame) == 1 else None
+        self.views = {view.shape: view for view in (frame, self.single) if quick and view is not None}
