@@ -127,7 +127,10 @@ def _paired(
     found = []
     for path, end in ends.items():
         required = probe.required(str(path[0]))
-        learned = None if required else _learned(probe, inputs, answer, hidden, path)
+        try:
+            learned = None if required else _learned(probe, inputs, answer, hidden, path)
+        except UsageError:  # from neither zeros nor a parameter: nobody has said that it is a state
+            return []
         found.append(Pair(path, end, learned, required))
     return found
 
