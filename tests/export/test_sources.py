@@ -447,6 +447,18 @@ def _speaks(self, x, speaker=None):
     return self.rnn(x)[0] + speaker[:, None], speaker
 
 
+def _starts_elsewhere(self, x, state=None):
+    if state is None:
+        state = (x.new_full((1, x.size(0), 8), 0.5),) * 2
+    y, state = self.rnn(x, state)
+    return self.fc(y), state
+
+
+def test_a_state_that_starts_from_a_number_in_the_code_is_told():
+    with pytest.raises(UsageError, match="starts 'state_0' neither at zeros nor at a tensor of its own; let it start"):
+        from_module(network(_starts_elsewhere), inputs=["x:float32[batch,time,6]"])
+
+
 @pytest.mark.parametrize("forward", [_attends, _speaks])
 def test_what_an_answer_gives_and_a_forward_takes_is_no_state_by_that(forward):
     source = from_module(network(forward), inputs=["x:float32[batch,time,6]"])

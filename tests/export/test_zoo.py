@@ -284,6 +284,11 @@ REFUSED = {
         (),
         r"another branch in Python where 'time' is beyond 100, .* holds up to 100",
     ),
+    "python around a script": (
+        calls.AroundScript,
+        ("x:float32[batch,time,4]",),
+        r"reads a tensor or its size in Python, in calls\.py, line \d+: `if x\.abs\(\)\.max\(\) > 20:`",
+    ),
     "packed by constructor": (ragged.Constructed, (X, LENGTHS), "put together by hand; pack_padded_sequence"),
     "lengths of another axis": (
         ragged.PackedSiamese,

@@ -1,6 +1,7 @@
 """Python loops over time in somebody's network: a tracer freezes them, so they are found by running, and named."""
 
 import linecache
+import os
 import sys
 import sysconfig
 from collections import Counter
@@ -80,7 +81,7 @@ def _counted(run: Callable[[], Any]) -> Counter[Place]:
 
 def is_theirs(file: str) -> bool:
     """Whether a file of Python code is neither torch's nor Python's nor this package's."""
-    others = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
+    others = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parents[1]}{os.sep}", "<")
     return not file.startswith(others) and (
         not file.startswith(sysconfig.get_path("stdlib")) or "site-packages" in file
     )

@@ -1,7 +1,7 @@
 """The states of somebody's network: parameters of its forward that take what came out of the call before."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -46,8 +46,7 @@ def find_pairs(
         return list(_said(probe, inputs, given, names))
     if not probe.others:
         return []
-    found = _tried(probe, sizes, inputs, probe.others)
-    return found if _carries_on(probe, sizes, found) else [pair for pair in found if pair.required]
+    return _tried(probe, sizes, inputs, probe.others)
 
 
 def fillers(probe: Probe, batch: int, inputs: Mapping[Path, Tensor]) -> dict[Path, Tensor]:
@@ -117,22 +116,24 @@ def _paired(
     filled: Hidden,
     given: Sequence[tuple[str, tuple[Path, Any]]],
 ) -> list[Pair]:
-    """Pairs of parameters and parts of the answer, if the network takes these, and its answer moves with them."""
+    """Pairs of parameters and parts of the answer: the network takes these, its answer moves, pieces make the whole.
+
+    Raises:
+        UsageError: a state starts from neither zeros nor a tensor of the network's own.
+    """
     ends = {(name, *path): (*place, *path) for name, (place, part) in given for path, _ in leaves(part)}
     hidden = {path: leaf(answer, end) for path, end in ends.items()}
     if not hidden or not _taken(probe, inputs, {**filled, **hidden}, like=answer):
         return []
     if not _matters(probe, inputs, filled, hidden) or not _shaped(probe, sizes, hidden, ends):
         return []
-    found = []
-    for path, end in ends.items():
-        required = probe.required(str(path[0]))
-        try:
-            learned = None if required else _learned(probe, inputs, answer, hidden, path)
-        except UsageError:  # from neither zeros nor a parameter: nobody has said that it is a state
-            return []
-        found.append(Pair(path, end, learned, required))
-    return found
+    found = [Pair(path, end, required=probe.required(str(path[0]))) for path, end in ends.items()]
+    if not _carries_on(probe, sizes, found):  # before its first value is looked for: what is no state has none
+        return [pair for pair in found if pair.required]
+    return [
+        pair if pair.required else replace(pair, learned=_learned(probe, inputs, answer, hidden, pair.input))
+        for pair in found
+    ]
 
 
 def _parts(answer: Any) -> Iterator[tuple[Path, Any]]:

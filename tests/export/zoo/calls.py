@@ -148,3 +148,17 @@ class Truncated(nn.Module):
         if x.shape[1] > 100:
             x = x[:, -100:]
         return self.rnn(x)[0].mean(1)
+
+
+class AroundScript(nn.Module):
+    """Scripts its core, and decides in Python around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.core = torch.jit.script(nn.Linear(4, 6))
+
+    def forward(self, x):
+        y = self.core(x)
+        if x.abs().max() > 20:
+            y = y / x.abs().max()
+        return y
