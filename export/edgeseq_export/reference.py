@@ -62,13 +62,14 @@ class Reference:
         copies = THOROUGH if thorough else JITTERED
         self._singles += [_jittered(self._singles[0], seed) for seed in range(len(self._singles) - 1, copies)]
         singles = {name: torch.from_numpy(array) for name, array in inputs.items()}
-        doubles = {name: t.double() if t.is_floating_point() else t for name, t in singles.items()}
+        doubles = {name: t.double() if t.is_floating_point() else t.clone() for name, t in singles.items()}
         with torch.no_grad(), _one_thread():
             with _default_double(), doubled(self._double):
                 exact = {name: _array(t) for name, t in self._double(**doubles).items()}
             errors = dict.fromkeys(exact, 0.0)
             for module in self._singles[: 1 + copies]:
-                for name, tensor in module(**singles).items():
+                given = {name: t.clone() for name, t in singles.items()}  # a forward may write into what it is given
+                for name, tensor in module(**given).items():
                     error = np.max(np.abs(_array(tensor) - exact[name]), initial=0.0)
                     errors[name] = float(np.maximum(errors[name], error))  # a NaN stays, and fails the comparison
         return {name: Truth(values, bound(values, errors[name], self._tolerance)) for name, values in exact.items()}

@@ -1,9 +1,12 @@
 """From TorchScript to ONNX by the exporter made for it: control flow stays, recurrent layers become operators."""
 
 import io
+import linecache
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,10 +21,14 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from torch import nn
 
 from edgeseq_export.grid import cases
+from edgeseq_export.sources.loops import is_theirs
 from edgeseq_export.trace import OPSETS, Positional, check_axes, dynamic_axes, example_inputs, free_outputs, quiet
 
 _SYMBOLIC = "_run_symbolic_function"
 """The exporter's function that translates one operator."""
+
+_READS = "Converting a tensor to|Using len to get"
+"""How the tracer's warnings start that are of a value which Python goes on with."""
 
 _PACKS = "aten::_pack_padded_sequence"
 _INSTEAD = "give the network itself, as package.module:factory with --weights"
@@ -31,7 +38,8 @@ def trace_scripted(module: nn.Module, signature: Signature, opset: int, name: st
     """Write a network that holds TorchScript as an ONNX model in memory. name: for messages.
 
     Raises:
-        ExportError: an opset that cannot be written, or an operator that has no translation.
+        ExportError: an opset that cannot be written, an operator that has no translation, or Python around the
+            TorchScript that reads a tensor.
     """
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}")
@@ -42,7 +50,8 @@ def trace_scripted(module: nn.Module, signature: Signature, opset: int, name: st
         try:
             # the exporter traces a plain module, and then does not find TorchScript inside; torch.jit.trace does
             network = Positional(module, *names).eval()
-            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+            with _unfrozen(name):
+                traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
             torch.onnx.export(
                 traced,
                 example,
@@ -76,6 +85,26 @@ def _check_sizes(content: bytes, signature: Signature) -> None:
             raise ExportError(
                 f"the tracer froze a size: at {case.name} '{name}' has the shape {answer[name].shape}, but {expected} "
                 "is expected"
+            )
+
+
+@contextmanager
+def _unfrozen(name: str) -> Iterator[None]:
+    """Refuse what a trace would freeze: numbers that somebody's Python reads from tensors, to choose its way by them.
+
+    An assert is no way, and other remarks of the tracer are about constants, which the proof sees.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", _READS, torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        yield
+    for warning in caught:
+        line = linecache.getline(warning.filename, warning.lineno).strip()
+        if is_theirs(warning.filename) and not line.startswith("assert"):
+            raise ExportError(
+                f"{name} reads a tensor or its size in Python, in {Path(warning.filename).name}, line "
+                f"{warning.lineno}: `{line}`. Python around TorchScript is traced, which would freeze the way that the "
+                "example takes; write it with torch.where, or script the whole network: torch.jit.script, and --trust"
             )
 
 

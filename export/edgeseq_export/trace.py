@@ -11,11 +11,14 @@ import onnx_ir as ir
 import torch
 from edgeseq_runtime.draw import draw_inputs, draw_states
 from edgeseq_runtime.errors import ExportError
-from edgeseq_runtime.signature import Axis, Signature
+from edgeseq_runtime.signature import Axis, Limit, Signature
 from torch import Tensor, nn
 
 from edgeseq_export.ops.packed import padded
 from edgeseq_export.ops.recurrence import Body
+
+_ANY_SIZE = 2**31
+"""A free axis may be so large at least; the tracer's own limits lie beyond."""
 
 OPSETS = range(18, 24)
 """The opsets that can be written; 18 opens on every onnxruntime since 1.15."""
@@ -70,9 +73,10 @@ def trace(
         torch.tensor(v, dtype=torch.int64 if isinstance(v, int) else torch.float32) for v in values.values()
     )
     axes = (*dynamic_axes(signature, fixed), *({} for _ in scalars))
-    model = _traced(Positional(module, *names), (*example_inputs(signature, fixed), *scalars), axes, names, opset)
-    check_axes(model, signature, fixed)
-    return model
+    program = _traced(Positional(module, *names), (*example_inputs(signature, fixed), *scalars), axes, names, opset)
+    _refuse_branches(program.exported_program, signature, axes)
+    check_axes(program.model, signature, fixed)
+    return program.model
 
 
 def trace_step(body: Body, opset: int) -> ir.Graph:
@@ -85,7 +89,7 @@ def trace_step(body: Body, opset: int) -> ir.Graph:
     inputs = tuple(f"in{i}" for i in range(len(example)))
     outputs = tuple(f"out{i}" for i in range(len(body.step(*example))))
     axes = tuple({i: name for i, name in enumerate(axes) if isinstance(name, str)} for axes in body.axes)
-    return _traced(_Variadic(body.step), example, axes, (inputs, outputs), opset).graph
+    return _traced(_Variadic(body.step), example, axes, (inputs, outputs), opset).model.graph
 
 
 def _traced(
@@ -94,7 +98,7 @@ def _traced(
     axes: tuple[dict[int, str], ...],
     names: tuple[Sequence[str], Sequence[str]],
     opset: int,
-) -> ir.Model:
+) -> torch.onnx.ONNXProgram:
     with quiet(), padded(), _plain_attention():
         try:
             program = torch.onnx.export(
@@ -112,8 +116,39 @@ def _traced(
             raise ExportError(f"the network cannot be traced: {_first_line(error)}") from error
     if program is None:
         raise ExportError("the tracer gave no program")
-    model: ir.Model = program.model
-    return model
+    return program
+
+
+def _refuse_branches(
+    program: torch.export.ExportedProgram | None, signature: Signature, axes: Sequence[Mapping[int, str]]
+) -> None:
+    """Raise ExportError where the tracer followed one branch of an `if` on a size: it holds for some sizes alone.
+
+    The tracer notes, and tells nobody, between which sizes what it has written is what the network computes.
+    """
+    if program is None:
+        return
+    given = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in given]
+    for node, free in zip(nodes, axes, strict=True):
+        for place, axis in free.items():
+            symbol = getattr(getattr(node.meta["val"].shape[place], "node", None), "expr", None)
+            held = program.range_constraints.get(symbol)
+            limit = signature.limits.get(axis, Limit())
+            if held is None:
+                continue
+            if held.lower > max(limit.min, 2):
+                raise ExportError(_branch(axis, f"from {held.lower} on", f"below {held.lower}"))
+            if held.upper < (limit.max if limit.max is not None else _ANY_SIZE):
+                raise ExportError(_branch(axis, f"up to {held.upper}", f"beyond {held.upper}"))
+
+
+def _branch(axis: str, held: str, other: str) -> str:
+    return (
+        f"the network takes another branch in Python where '{axis}' is {other}, and a tracer follows one alone: what "
+        f"it would write holds {held}. Compute without an `if` on the size, such as x[:, -100:], which also takes what "
+        "is shorter, or cut the input before the network"
+    )
 
 
 def example_inputs(signature: Signature, fixed: Mapping[str, int]) -> tuple[Tensor, ...]:

@@ -35,7 +35,7 @@ def draw_states(signature: Signature, sizes: Mapping[str, int], seed: int) -> di
 
 
 def draw(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator") -> Array:
-    """One random input by its `draw` hint (where there is none: by its range, standard normal, or zeros)."""
+    """One random input by its `draw` hint (where there is none: by its range, standard normal, a mask, or zeros)."""
     shape = tensor.shape(sizes)
     if tensor.earlier:
         from edgeseq_runtime.table import draw_table  # few models have such an input
@@ -61,7 +61,16 @@ def draw(tensor: Tensor, sizes: Mapping[str, int], rng: "np.random.Generator") -
         return rng.integers(*tensor.range, shape).astype(tensor.dtype)
     if np.issubdtype(np.dtype(tensor.dtype), np.floating):
         return rng.standard_normal(shape).astype(tensor.dtype)
+    if tensor.dtype == "bool":
+        return _mask(shape, rng)
     return np.zeros(shape, tensor.dtype)
+
+
+def _mask(shape: tuple[int, ...], rng: "np.random.Generator") -> Array:
+    """Some entries True, the first of each row False: a row that is masked as a whole has no answer."""
+    mask = rng.random(shape) < 0.3
+    mask[..., :1] = False
+    return mask
 
 
 def _like_examples(

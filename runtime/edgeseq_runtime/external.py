@@ -24,6 +24,7 @@ _DEPTH = 64
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _GROUP = (3, 4)
 """Marks around fields, which a reader of protobuf passes over."""
+_TAG_BYTES, _TAG_BITS = 5, 32
 
 
 def external_files(content: bytes, name: str) -> tuple[str, ...]:
@@ -31,7 +32,7 @@ def external_files(content: bytes, name: str) -> tuple[str, ...]:
 
     Raises:
         UnsafeFileError: one leads out of the file's own folder.
-        DamagedFileError: it is nested beyond all use.
+        DamagedFileError: it is nested beyond all use, or numbers a field beyond what protobuf has.
     """
     if _LOCATION not in content:
         return ()
@@ -50,22 +51,26 @@ def _locations(message: memoryview, kind: str, name: str, depth: int) -> Iterato
     if depth > _DEPTH:
         raise DamagedFileError(f"'{name}' is damaged: its graphs are nested more than {_DEPTH} times")
     inner = _MESSAGES[kind]
-    for number, value in _fields(message):
+    for number, value in _fields(message, name):
         if number not in inner:
             continue
         if inner[number] != "entry":
             yield from _locations(value, inner[number], name, depth + 1)
             continue
-        entry = {key: bytes(text) for key, text in _fields(value)}
+        entry = {key: bytes(text) for key, text in _fields(value, name)}
         if entry.get(1) == _LOCATION:
             yield entry.get(2, b"").decode(errors="replace")
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+def _fields(message: memoryview, name: str) -> Iterator[tuple[int, memoryview]]:
     """The fields of a message that hold bytes; what is cut off or no message at all ends it."""
     place, end = 0, len(message)
     while place < end:
-        tag, place = _varint(message, place)
+        start = place
+        tag, place = _varint(message, start)
+        if place - start > _TAG_BYTES or tag >> _TAG_BITS:
+            # some readers of protobuf cut it, and then see another field than is seen here
+            raise DamagedFileError(f"'{name}' is damaged: a field's number is more than protobuf's {_TAG_BITS} bits")
         wire = tag & 7
         if wire == _BYTES:
             size, place = _varint(message, place)

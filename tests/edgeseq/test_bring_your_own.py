@@ -53,6 +53,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("zoo.steps:LoopedCell", "loops over time in Python"),
+        ("zoo.calls:Truncated", "another branch in Python where 'time' is beyond 100"),
+        ("zoo.calls:Squeezed", "squeeze()"),
+    ],
+)
+def test_a_network_that_cannot_be_exported_ends_with_2_and_no_file(network: str, message: str, folder: Path) -> None:
+    result = run("export", network, "-o", folder / "refused.onnx")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not (folder / "refused.onnx").exists()
+
+
 @pytest.fixture(autouse=True)
 def _here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)

@@ -16,17 +16,6 @@ from edgeseq_runtime.signature import Limit
 from torch import nn
 
 from edgeseq.nn import build
-from edgeseq.opening import open_source
-
-
-@pytest.fixture(scope="module")
-def source(models):
-    return open_source(models / "lstm.pt")
-
-
-@pytest.fixture(scope="module")
-def content(models):
-    return (models / "lstm.onnx").read_bytes()
 
 
 def test_untouched_file_passes_both_ways(source, content):

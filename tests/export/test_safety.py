@@ -21,6 +21,7 @@ from edgeseq_export.sources.archive import look
 from edgeseq_export.sources.weights import load_weights
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import DamagedFileError, FileError, UnsafeFileError
+from edgeseq_runtime.external import external_files
 from onnx import TensorProto, helper
 from torch import nn
 from typer.testing import CliRunner
@@ -385,6 +386,26 @@ def test_weights_outside_the_folder_of_an_onnx_file(
     (folder / "m.onnx").write_bytes(onnx_file(location.format(folder=tmp_path), where))
     said = refused(folder, monkeypatch, command, "m.onnx")
     assert "which is not in its own folder" in said
+
+
+def field(tag: bytes, content: bytes) -> bytes:
+    """A field of a protobuf message, of less than 128 bytes."""
+    return tag + bytes([len(content)]) + content
+
+
+@pytest.mark.parametrize(
+    ("tag", "error", "message"),
+    [
+        (b"\x6a", UnsafeFileError, "which is not in its own folder"),
+        (b"\xea\x80\x80\x80\x10", DamagedFileError, "more than protobuf's 32 bits"),  # cut to 32 bits it is the same
+        (b"\xea\x80\x80\x80\x80\x00", DamagedFileError, "more than protobuf's 32 bits"),
+    ],
+)
+def test_a_field_of_external_data_cannot_hide(tag: bytes, error: type[Exception], message: str) -> None:
+    entry = field(b"\x0a", b"location") + field(b"\x12", b"../secret.bin")
+    model = field(b"\x3a", field(b"\x2a", field(tag, entry)))  # a model's graph, its initializer, the entry
+    with pytest.raises(error, match=message):
+        external_files(model, "m.onnx")
 
 
 def test_weights_beside_an_onnx_file_are_read(tmp_path: Path) -> None:

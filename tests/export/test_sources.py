@@ -1,5 +1,6 @@
 """What is found out about a network that was not made with edgeseq: by calling it, without an export."""
 
+import re
 from collections import namedtuple
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from edgeseq_runtime.errors import ExportError, UsageError
 from edgeseq_runtime.signature import Limit, Signature, StatePair
 from edgeseq_runtime.signature import Tensor as Described
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 Pair = namedtuple("Pair", "logits last")
 
@@ -215,6 +217,67 @@ def test_inputs_outputs_and_states_are_found(forward, inputs, outputs, states, r
     assert type(module.rnn) is nn.LSTM
 
 
+def _sorted(self, x, lengths):
+    ordered, order = lengths.sort(descending=True)
+    packed = pack_padded_sequence(x[order], ordered, batch_first=True)
+    return self.fc(self.rnn(packed)[1][0][-1])[order.argsort()]
+
+
+def _rolled(self, x):
+    return self.fc(self.rnn(x.flip(0))[0].flip(0))
+
+
+def _late(self, x):
+    return self.fc(self.rnn(x)[0]) + (torch.arange(x.shape[1]) // 60)[:, None]
+
+
+def _of_all_rows(self, x):
+    y, _ = self.rnn(x.reshape(1, -1, 6))
+    return self.fc(y).reshape(x.shape[0], -1, 3)
+
+
+RAGGED = ["x:float32[batch,time,6]", "lengths:int64[batch]"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "inputs", "reason"),
+    [
+        (_sorted, RAGGED, "carries no state|depends on the order of the rows"),
+        (_rolled, RAGGED[:1], "depends on the order of the rows"),
+        (_late, RAGGED[:1], "in pieces its output 'output' differs"),
+        (_of_all_rows, RAGGED[:1], "carries no state"),
+    ],
+)
+def test_what_only_seems_to_stream_does_not(forward, inputs, reason):
+    signature = from_module(network(forward), inputs=inputs).signature
+    assert not signature.streamable
+    assert re.search(reason, signature.reason)
+    assert not signature.states
+
+
+def _cut(self, x, lengths):
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    y, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+    return {"y": y, "pooled": self.pool(y, lengths)}
+
+
+class Pool(nn.Module):
+    """The mean over time; masked: over each row's own steps."""
+
+    def __init__(self, masked: bool) -> None:
+        super().__init__()
+        self.masked = masked
+
+    def forward(self, y: Tensor, lengths: Tensor) -> Tensor:
+        return y.sum(1) / lengths[:, None] if self.masked else y.mean(1)
+
+
+def test_an_answer_that_hangs_on_where_rows_are_cut_is_refused():
+    assert from_module(network(_cut, pool=Pool(masked=True)), inputs=RAGGED).cuts_rows
+    with pytest.raises(ExportError, match="'pooled' of Theirs depends on how far its rows are padded"):
+        from_module(network(_cut, pool=Pool(masked=False)), inputs=RAGGED)
+
+
 def test_a_learned_initial_state_is_found():
     module = network(_learned)
     module.h0 = nn.Parameter(torch.linspace(-1, 1, 8).reshape(1, 1, 8))
@@ -341,3 +404,120 @@ def test_a_loop_over_time_is_named():
     assert "test_sources.py, line" in loop_over_time(run, 3, 7)
     assert "for _ in range(steps)" in loop_over_time(run, 3, 7)
     assert loop_over_time(layers, 3, 7) is None
+
+
+def _exits(self, x):
+    raise SystemExit(0)
+
+
+def _bug(self, x):
+    return self.fcc(self.rnn(x)[0])
+
+
+@pytest.mark.parametrize("inputs", [(), ["x:float32[batch,time,6]"]])
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [(_exits, r"RuntimeError: its forward calls sys\.exit\(0\)"), (_bug, "AttributeError: .* has no attribute 'fcc'")],
+)
+def test_what_a_forward_raises_is_told(forward, message, inputs):
+    with pytest.raises(UsageError, match=message):
+        from_module(network(forward), inputs=inputs)
+
+
+def test_a_forward_may_import_what_lies_in_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "beside_the_factory.py").write_text("def twice(x):\n    return 2 * x\n")
+    monkeypatch.chdir(tmp_path)
+
+    def forward(self, x):
+        from beside_the_factory import twice
+
+        return twice(self.rnn(x)[0])
+
+    assert from_module(network(forward)).signature.input_names[0] == "x"
+
+
+def _attends(self, x, mask=None):
+    scores = x @ x.transpose(1, 2)
+    attention = (scores if mask is None else scores + mask).softmax(-1)
+    return attention @ x, attention
+
+
+def _speaks(self, x, speaker=None):
+    speaker = self.rnn(x)[0].mean(1) if speaker is None else speaker
+    return self.rnn(x)[0] + speaker[:, None], speaker
+
+
+def _starts_elsewhere(self, x, state=None):
+    if state is None:
+        state = (x.new_full((1, x.size(0), 8), 0.5),) * 2
+    y, state = self.rnn(x, state)
+    return self.fc(y), state
+
+
+def test_a_state_that_starts_from_a_number_in_the_code_is_told():
+    with pytest.raises(UsageError, match="starts 'state_0' neither at zeros nor at a tensor of its own; let it start"):
+        from_module(network(_starts_elsewhere), inputs=["x:float32[batch,time,6]"])
+
+
+@pytest.mark.parametrize("forward", [_attends, _speaks])
+def test_what_an_answer_gives_and_a_forward_takes_is_no_state_by_that(forward):
+    source = from_module(network(forward), inputs=["x:float32[batch,time,6]"])
+    assert not [s for s in source.signature.states if s.input in ("mask", "speaker")]
+    assert len(source.signature.outputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda: nn.LazyLinear(3), r"do not know their size yet \(self\.other\): call it once in the factory"),
+        (
+            lambda: torch.ao.nn.quantized.dynamic.Linear(8, 3),
+            r"are quantised \(self\.other.*\); export the float network",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_layers_that_no_file_can_have_are_refused(layer, message):
+    with pytest.raises(UsageError, match=message):
+        from_module(network(_whole, other=layer()))
+
+
+def _raises(self):
+    raise KeyError("boom")
+
+
+@pytest.mark.parametrize(
+    ("signature", "forward", "message"),
+    [
+        (_raises, Says.forward, r"the edgeseq_signature\(\) of Says failed: KeyError: 'boom'"),
+        (lambda self: {"x": 1}, Says.forward, "gave a dict, but"),
+        (
+            Says.edgeseq_signature,
+            lambda self, signal, h, c: self.fcc(signal),
+            r"as its edgeseq_signature\(\) says: Att",
+        ),
+        (Says.edgeseq_signature, lambda self, x, h, c: x, "the forward of Says has no 'signal'"),
+    ],
+)
+def test_a_signature_that_does_not_hold_is_told(signature, forward, message):
+    module = type("Says", (Net,), {"edgeseq_signature": signature, "forward": forward})()
+    with pytest.raises(UsageError, match=message):
+        from_module(module)
+
+
+def test_what_the_file_has_otherwise_is_noted():
+    def forward(self, x):
+        return {"y": self.fc(self.rnn(x)[0]), "steps": x.shape[1], "none": None}
+
+    notes = from_module(network(forward).half()).notes
+    assert "left out of the answer, as no tensors: 'steps' (int), 'none' (None)" in notes
+    assert "its float16 weights are float32 in the file, which computes in that" in notes
+    assert not [note for note in from_module(network(_whole)).notes if "left out" in note or "weights" in note]
+
+
+def test_a_compiled_network_is_the_one_inside():
+    module = network(_whole)
+    source = from_module(torch.compile(module))
+    x = torch.randn(2, 5, 6)
+    assert source.name == "Theirs"
+    torch.testing.assert_close(source.module(x=x)["output"], module(x))

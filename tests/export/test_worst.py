@@ -17,20 +17,8 @@ from edgeseq_runtime.errors import ContractError, DamagedFileError, FileError, M
 from edgeseq_runtime.worst import Keeper, open_worst, replay, save
 from foreign import Layer, foreign
 
-from edgeseq.opening import open_source
-
 SMALL = Grid(batches=(1, 2), times=(2, 6), chunks=(1,))
 STREAMED = Grid(batches=(1,), times=(1,), chunks=(3,))
-
-
-@pytest.fixture(scope="module")
-def source(models):
-    return open_source(models / "lstm.pt")
-
-
-@pytest.fixture(scope="module")
-def content(models):
-    return (models / "lstm.onnx").read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from edgeseq_export.sources.scripted import open_scripted
 from edgeseq_runtime import load
 from edgeseq_runtime.draw import draw_inputs
 from edgeseq_runtime.errors import ExportError, StreamError, UsageError
+from edgeseq_runtime.signature import Limit
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from zoo import archives, attention, calls, convolutions, ragged, stacks, steps
@@ -245,15 +246,20 @@ def test_it_is_found_out_and_proven(name, tmp_path):
 
 
 def _answers_as_itself(content: bytes, network: nn.Module, expected: Expected) -> None:
-    """The judge of the proof calls a network by names; here as its author calls it, with rows of one length."""
+    """The judge of the proof calls a network by names; here as its author calls it, with rows of one length.
+
+    Also at sizes that no proof reaches.
+    """
     model = load(content)
-    sizes = {**dict.fromkeys(model.signature.symbols, 9), "batch": 2, "length": 6}
-    inputs = draw_inputs(model.signature, sizes, seed=11)
-    answer = tree_leaves(_asked(expected.call, network, inputs.values()))
-    actual = model.run(inputs)
-    assert tuple(actual) == tuple(expected.outputs)
-    for value, theirs in zip(actual.values(), answer, strict=False):
-        np.testing.assert_allclose(value, theirs.numpy(), atol=1e-5)
+    most = model.signature.limits.get("time", Limit()).max or 150
+    for batch, time in ((2, 9), (17, most)):
+        sizes = {**dict.fromkeys(model.signature.symbols, time), "batch": batch, "length": 6}
+        inputs = draw_inputs(model.signature, sizes, seed=11)
+        answer = tree_leaves(_asked(expected.call, network, inputs.values()))
+        actual = model.run(inputs)
+        assert tuple(actual) == tuple(expected.outputs)
+        for value, theirs in zip(actual.values(), answer, strict=False):
+            np.testing.assert_allclose(value, theirs.numpy(), atol=2e-5)
 
 
 def _asked(call: Callable[..., Any], network: nn.Module, arrays: Any) -> Any:
@@ -272,6 +278,16 @@ REFUSED = {
         calls.Routed,
         (),
         r"asks for the value of a tensor.* line \d+: `return y if y\.sum\(\) > 0 else -y`",
+    ),
+    "a branch beyond the example": (
+        calls.Truncated,
+        (),
+        r"another branch in Python where 'time' is beyond 100, .* holds up to 100",
+    ),
+    "python around a script": (
+        calls.AroundScript,
+        ("x:float32[batch,time,4]",),
+        r"reads a tensor or its size in Python, in calls\.py, line \d+: `if x\.abs\(\)\.max\(\) > 20:`",
     ),
     "packed by constructor": (ragged.Constructed, (X, LENGTHS), "put together by hand; pack_padded_sequence"),
     "lengths of another axis": (

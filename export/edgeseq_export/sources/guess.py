@@ -8,7 +8,8 @@ from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import Tensor as Described
 from torch import Tensor, nn
 
-from edgeseq_export.sources.call import Parameter, call, parameters_of
+from edgeseq_export.sources.call import Parameter, parameters_of
+from edgeseq_export.sources.probe import answered
 from edgeseq_export.sources.spec import SYNTAX, Path, Spec, parse_specs
 
 _BATCH, _TIME = 2, 40
@@ -25,6 +26,7 @@ def guessed(module: nn.Module, name: str) -> tuple[Spec, ...]:
     required = [p for p in parameters_of(module) if p.required]
     takes = ", ".join(p.name for p in parameters_of(module)) or "nothing"
     fallback: Spec | None = None
+    said = ""
     if len(required) == 1:
         for text in _candidates(module, required[0]):
             spec = parse_specs([text])[0]
@@ -33,14 +35,18 @@ def guessed(module: nn.Module, name: str) -> tuple[Spec, ...]:
             example = torch.zeros(
                 [sizes[a] if isinstance(a, str) else a for a in spec.axes], dtype=getattr(torch, spec.tensor.dtype)
             )
-            if _accepts(module, {spec.path: example}):
+            refusal = _refusal(module, {spec.path: example})
+            if refusal is not None:
+                lines = str(refusal).strip().splitlines()
+                said = f", and {spec} it refuses: {type(refusal).__name__}{f': {lines[0]}' if lines else ''}"
+            else:
                 if _keeps_rows(module, {spec.path: example}):
                     return (spec,)
                 fallback = fallback or spec
     if fallback is not None:
         return (fallback,)
     raise UsageError(
-        f"what {name} takes cannot be told from its layers: its forward takes {takes}. Say it: --input {SYNTAX}"
+        f"what {name} takes cannot be told from its layers: its forward takes {takes}{said}. Say it: --input {SYNTAX}"
     )
 
 
@@ -73,13 +79,12 @@ def _candidates(module: nn.Module, parameter: Parameter) -> Iterator[str]:
             yield f"{parameter.name}:float32[batch,{layer.in_features}]"
 
 
-def _accepts(module: nn.Module, given: Mapping[Path, Tensor]) -> bool:
+def _refusal(module: nn.Module, given: Mapping[Path, Tensor]) -> Exception | None:
     try:
-        with torch.no_grad():
-            call(module, parameters_of(module), given)
-    except Exception:  # noqa: BLE001  # whatever somebody's forward raises, it is not this input
-        return False
-    return True
+        answered(module, given)
+    except Exception as error:  # noqa: BLE001  # whatever somebody's forward raises, it is not this input
+        return error
+    return None
 
 
 def _keeps_rows(module: nn.Module, given: Mapping[Path, Tensor]) -> bool:
@@ -92,7 +97,7 @@ def _keeps_rows(module: nn.Module, given: Mapping[Path, Tensor]) -> bool:
 
     hooks = [layer.register_forward_pre_hook(noted) for layer in module.modules() if isinstance(layer, nn.RNNBase)]
     try:
-        _accepts(module, given)
+        _refusal(module, given)
     finally:
         for hook in hooks:
             hook.remove()
@@ -113,7 +118,7 @@ def _with_range(module: nn.Module, spec: Spec, examples: Mapping[Path, Tensor]) 
 
     hooks = [layer.register_forward_pre_hook(noted) for layer in module.modules() if isinstance(layer, nn.Embedding)]
     try:
-        _accepts(module, {**given, spec.path: torch.ones_like(examples[spec.path])})
+        _refusal(module, {**given, spec.path: torch.ones_like(examples[spec.path])})
     finally:
         for hook in hooks:
             hook.remove()

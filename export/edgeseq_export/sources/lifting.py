@@ -11,6 +11,9 @@ from edgeseq_export.ops.torch_layers import is_torch_layer
 from edgeseq_export.sources.call import Lifted
 from edgeseq_export.sources.probe import Probe
 
+_BATCHES = (2, 3)
+"""Two sizes of the batch that are tried."""
+
 
 @dataclass(frozen=True)
 class Inner:
@@ -24,13 +27,13 @@ class Inner:
 def find_inner(probe: Probe, sizes: Mapping[str, int]) -> list[Inner]:
     """The states of every recurrent layer of torch that is called once, forward, from zeros or from a trained value.
 
-    A layer that starts from what was computed of the inputs (the state of a decoder) is left alone; so are all where
-    one is called several times, as their states could not be told apart.
+    A layer that starts from what was computed of the inputs (the state of a decoder) is left alone, and one whose rows
+    are not those of the batch; so are all where one is called several times, as their states could not be told apart.
     """
     layers = {name: layer for name, layer in probe.module.named_modules() if is_torch_layer(layer)}
     if isinstance(probe.module, torch.jit.ScriptModule):
         return []
-    runs = [_starts(probe, layers, {**sizes, "batch": batch}, seed) for batch, seed in ((2, 1), (3, 2))]
+    runs = [_starts(probe, layers, {**sizes, "batch": batch}, seed) for seed, batch in enumerate(_BATCHES, 1)]
     found: list[Inner] = []
     for name, layer in layers.items():
         starts = [run.get(name, []) for run in runs]
@@ -38,7 +41,9 @@ def find_inner(probe: Probe, sizes: Mapping[str, int]) -> list[Inner]:
             if any(starts):
                 return []
             continue  # it is not used
-        first = _first_value(layer, [each[0] for each in starts])
+        if [each[0][1] for each in starts] != list(_BATCHES):
+            continue
+        first = _first_value(layer, [each[0][0] for each in starts])
         if first is None:
             return []
         width = 2 if isinstance(layer, nn.LSTM) else 1
@@ -53,13 +58,14 @@ def find_inner(probe: Probe, sizes: Mapping[str, int]) -> list[Inner]:
 
 
 def _starts(probe: Probe, layers: Mapping[str, nn.Module], sizes: Mapping[str, int], seed: int) -> dict[str, list[Any]]:
-    """What each layer was given as its first states, for each time it was called."""
+    """What each layer was given as its first states, and how many rows, for each time it was called."""
     seen: dict[str, list[Any]] = {}
     removed = []
     for name, layer in layers.items():
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], name: str = name) -> None:
-            seen.setdefault(name, []).append(args[1] if len(args) > 1 else kwargs.get("hx"))
+            hx = args[1] if len(args) > 1 else kwargs.get("hx")
+            seen.setdefault(name, []).append((hx, _rows(layers[name], args[0] if args else kwargs["input"])))
 
         removed.append(layer.register_forward_pre_hook(before, with_kwargs=True))
     try:
@@ -68,6 +74,15 @@ def _starts(probe: Probe, layers: Mapping[str, nn.Module], sizes: Mapping[str, i
         for hook in removed:
             hook.remove()
     return seen
+
+
+def _rows(layer: Any, given: Any) -> int:
+    """How many rows a layer is given; 0 for one sequence without a batch axis."""
+    if isinstance(given, nn.utils.rnn.PackedSequence):
+        return int(given.batch_sizes[0])
+    if given.dim() != 3:
+        return 0
+    return int(given.shape[0 if layer.batch_first else 1])
 
 
 def _first_value(layer: Any, starts: list[Any]) -> tuple[Tensor, ...] | None:

@@ -1,6 +1,7 @@
 """Python loops over time in somebody's network: a tracer freezes them, so they are found by running, and named."""
 
 import linecache
+import os
 import sys
 import sysconfig
 from collections import Counter
@@ -60,8 +61,6 @@ def loop_over_time(run: Callable[[int], Any], short: int, long: int) -> str | No
 def _counted(run: Callable[[], Any]) -> Counter[Place]:
     """How often each line of code that is not torch's, Python's or this package's is run."""
     counts: Counter[Place] = Counter()
-    others = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
-    standard = sysconfig.get_path("stdlib")
 
     def line(frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":
@@ -69,9 +68,7 @@ def _counted(run: Callable[[], Any]) -> Counter[Place]:
         return line
 
     def called(frame: FrameType, _: str, __: Any) -> Any:
-        name = frame.f_code.co_filename
-        theirs = not name.startswith(others) and (not name.startswith(standard) or "site-packages" in name)
-        return line if theirs and not _inside_recur(frame) else None
+        return line if is_theirs(frame.f_code.co_filename) and not _inside_recur(frame) else None
 
     before = sys.gettrace()
     sys.settrace(called)
@@ -80,6 +77,14 @@ def _counted(run: Callable[[], Any]) -> Counter[Place]:
     finally:
         sys.settrace(before)
     return counts
+
+
+def is_theirs(file: str) -> bool:
+    """Whether a file of Python code is neither torch's nor Python's nor this package's."""
+    others = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parents[1]}{os.sep}", "<")
+    return not file.startswith(others) and (
+        not file.startswith(sysconfig.get_path("stdlib")) or "site-packages" in file
+    )
 
 
 def _inside_recur(frame: FrameType | None) -> bool:

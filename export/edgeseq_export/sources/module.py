@@ -13,9 +13,10 @@ from torch import nn
 from edgeseq_export.source import Source
 from edgeseq_export.sources.axes import Axes, limits, output_axes, taken
 from edgeseq_export.sources.call import Called, Plan, leaves
+from edgeseq_export.sources.cut import check_cut
 from edgeseq_export.sources.guess import guessed, with_ranges
 from edgeseq_export.sources.lifting import Inner, find_inner
-from edgeseq_export.sources.names import output_names
+from edgeseq_export.sources.names import left_out, output_names
 from edgeseq_export.sources.probe import Hidden, Probe, single
 from edgeseq_export.sources.spec import Path, Spec, name_of, parse_specs
 from edgeseq_export.sources.states import Pair, fillers, find_pairs
@@ -54,11 +55,11 @@ def from_module(
         UsageError: what is said does not fit, or cannot be guessed.
         ExportError: the network cannot be called, or its answer's axes follow no rule.
     """
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     name = name or type(module).__name__
     copied = single(module)
     if not inputs and hasattr(module, "edgeseq_signature"):
-        said: Any = module.edgeseq_signature
-        return _declared(copied, said(), name, provenance or {})
+        return _declared(copied, module, name, provenance or {})
     specs = parse_specs(inputs) if inputs else guessed(copied, name)
     found = _explored(copied, specs, states or {}, name)
     source = found.source(())
@@ -69,7 +70,9 @@ def from_module(
         source = lifted if reason is None else source
     signature = replace(source.signature, streamable=reason is None, reason=reason)
     cuts = _cuts_rows(found)
-    notes = tuple(_notes(signature, bool(inputs), cuts))
+    if cuts:
+        check_cut(source)
+    notes = (*_notes(signature, bool(inputs), cuts), *_changed(module, found.left))
     said = {"inputs": [str(spec) for spec in found.probe.specs], "states": dict(states or {}), "notes": list(notes)}
     return replace(
         source, signature=signature, notes=notes, cuts_rows=cuts, provenance={**(provenance or {}), "source": said}
@@ -81,6 +84,7 @@ class _Found:
     """What is known of a network.
 
     names: of its answer's tensors, by path. filled: zeros that it must be given. dtypes: of the answer, by name.
+    left: what of the answer is no tensor, in words.
     """
 
     probe: Probe
@@ -90,6 +94,7 @@ class _Found:
     axes: Axes
     dtypes: Mapping[str, str]
     pairs: Sequence[Pair]
+    left: Sequence[str] = ()
 
     def source(self, inner: Sequence[Inner]) -> Source:
         """The network with these states of its layers made states of the file."""
@@ -187,15 +192,45 @@ def _explored(module: nn.Module, specs: Sequence[Spec], states: Mapping[str, str
     pairs = find_pairs(probe, sizes, states, names)
     axes = output_axes(probe.free, sizes, found_limits, shapes, {names[pair.output] for pair in pairs})
     dtypes = {names[path]: str(tensor.dtype).removeprefix("torch.") for path, tensor in leaves(first)}
-    return _Found(probe, found_limits, sizes, names, axes, dtypes, pairs)
+    return _Found(probe, found_limits, sizes, names, axes, dtypes, pairs, left_out(first))
 
 
-def _declared(module: nn.Module, signature: Signature, name: str, provenance: Mapping[str, Any]) -> Source:
-    """A network that says what it takes and gives: by its signature's names, its answer in the signature's order."""
-    with torch.no_grad():
-        probe = Probe(module, [Spec((t.name,), t, t.axes) for t in signature.inputs], name)
-        sizes = _distinct(probe.free, signature.limits)
-        answer = probe(probe.draw(sizes), fillers(probe, sizes[BATCH], probe.draw(sizes)))
+def _signature(module: nn.Module, name: str) -> Signature:
+    """What a network says of itself."""
+    said: Any = module.edgeseq_signature
+    try:
+        signature = said()
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"the edgeseq_signature() of {name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(signature, Signature):
+        raise UsageError(
+            f"the edgeseq_signature() of {name} gave a {type(signature).__name__}, but a "
+            "edgeseq_runtime.signature.Signature is expected"
+        )
+    return signature
+
+
+def _declared(module: nn.Module, original: nn.Module, name: str, provenance: Mapping[str, Any]) -> Source:
+    """A network that says what it takes and gives: by its signature's names, its answer in the signature's order.
+
+    module: the copy to call. original: what it is of.
+    """
+    signature = _signature(original, name)
+    probe = Probe(module, [Spec((t.name,), t, t.axes) for t in signature.inputs], name)
+    sizes = _distinct(probe.free, signature.limits)
+    if BATCH not in sizes:
+        raise UsageError(f"the signature of {name} has no input with the axis '{BATCH}'")
+    inputs = probe.draw(sizes)
+    needed = [s for s in signature.states if s.input in probe.others and probe.required(s.input)]
+    rows = sizes[BATCH]
+    try:
+        zeros: dict[Path, torch.Tensor] = {
+            (s.input,): torch.zeros([rows if a == BATCH else int(a) for a in s.axes]) for s in needed
+        }
+        answer = probe(inputs, zeros)
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ExportError(f"{name} cannot be called as its edgeseq_signature() says: {told}") from error
     paths = [path for path, _ in leaves(answer)]
     expected = signature.output_names
     if isinstance(answer, Mapping):
@@ -209,9 +244,9 @@ def _declared(module: nn.Module, signature: Signature, name: str, provenance: Ma
     plan = Plan(
         inputs={each: (each,) for each in signature.input_names},
         outputs=outputs,
-        zeros={s.input: s.axes for s in signature.states if s.input in probe.others and probe.required(s.input)},
+        zeros={s.input: s.axes for s in needed},
     )
-    notes = ("inputs, outputs and states as edgeseq_signature() says",)
+    notes = ("inputs, outputs and states as edgeseq_signature() says", *_changed(original, left_out(answer)))
     said = {"notes": list(notes)}
     return Source(
         module=Called(module, plan),
@@ -279,6 +314,14 @@ def _notes(signature: Signature, said: bool, cuts: bool) -> list[str]:
         notes.append("PyTorch cuts the answer to the longest row; the file answers all steps of the input")
     notes.append("it streams" if signature.streamable else f"it cannot be streamed: {signature.reason}")
     return notes
+
+
+def _changed(module: nn.Module, left: Sequence[str]) -> list[str]:
+    """What a file has otherwise than the network: the precision, and no answers that are no tensors."""
+    dtypes = {weight.dtype for weight in module.parameters() if weight.is_floating_point()} - {torch.float32}
+    told = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+    notes = [f"its {told} weights are float32 in the file, which computes in that"] if dtypes else []
+    return [*notes, f"left out of the answer, as no tensors: {', '.join(left)}"] if left else notes
 
 
 def _line(tensor: Tensor) -> str:

@@ -41,6 +41,21 @@ def output_names(module: nn.Module, answer: Any, inputs: Iterable[str], others: 
     return found
 
 
+def left_out(answer: Any, path: Path = ()) -> list[str]:
+    """What of an answer is no tensor, in words: where it is, and its type."""
+    if isinstance(answer, Tensor):
+        return []
+    items: Iterable[tuple[Any, Any]] | None = None
+    if isinstance(answer, Mapping):
+        items = answer.items()
+    elif isinstance(answer, list | tuple):
+        items = zip(getattr(answer, "_fields", range(len(answer))), answer, strict=True)
+    if items is None:
+        kind = "None" if answer is None else type(answer).__name__
+        return [f"'{name_of(path)}' ({kind})" if path else kind]
+    return [told for key, item in items for told in left_out(item, (*path, key))]
+
+
 def _returned(module: nn.Module) -> dict[Path, str]:
     """The variables of a forward's last `return`, by their place in it; nothing where there is no source to read."""
     try:

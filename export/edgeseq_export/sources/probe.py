@@ -9,8 +9,10 @@ from edgeseq_runtime.draw import draw_inputs
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from edgeseq_export.sources.call import call, parameters_of
+from edgeseq_export.sources.factory import importable_here
 from edgeseq_export.sources.spec import Path, Spec, told
 
 Hidden = Mapping[Path, Tensor]
@@ -54,14 +56,45 @@ class Probe:
 
     def __call__(self, given: Mapping[Path, Tensor], hidden: Hidden | None = None) -> Any:
         """The network's answer."""
+        return answered(self.module, {**given, **(hidden or {})})
+
+
+def answered(module: nn.Module, given: Mapping[Path, Tensor]) -> Any:
+    """The answer of a network to tensors by path; what its forward raises is an Exception, so that nobody ends by it.
+
+    Raises:
+        RuntimeError: its forward calls sys.exit.
+    """
+    parameters = parameters_of(module)
+    try:
         with torch.no_grad():
-            return call(self.module, self.parameters, {**given, **(hidden or {})})
+            try:
+                return call(module, parameters, given)
+            except ModuleNotFoundError:  # an import inside it, of what lies beside the factory
+                with importable_here():
+                    return call(module, parameters, given)
+    except SystemExit as error:
+        raise RuntimeError(f"its forward calls sys.exit({'' if error.code is None else repr(error.code)})") from error
 
 
 def single(module: nn.Module) -> nn.Module:
-    """A copy in eval mode, in float32, which is what a file computes in; the network itself stays as it is."""
+    """A copy in eval mode, in float32, which is what a file computes in; the network itself stays as it is.
+
+    Raises:
+        UsageError: a layer does not know its size yet, or is quantised.
+    """
+    for path, part in module.named_modules():
+        told = f"{type(module).__name__} has layers that"
+        if any(is_lazy(weight) for weight in (*part.parameters(False), *part.buffers(False))):
+            raise UsageError(f"{told} do not know their size yet ({_own(path)}): call it once in the factory")
+        if ".nn.quantized" in type(part).__module__ or ".nn.intrinsic.quantized" in type(part).__module__:
+            raise UsageError(f"{told} are quantised ({_own(path)}); export the float network")
     with torch.no_grad():  # copied weights of TorchScript would remember where they come from
         copied = copy.deepcopy(module).eval().float()
     for weight in copied.parameters():  # TorchScript has no requires_grad_ of its own
         weight.requires_grad_(False)
     return copied
+
+
+def _own(path: str) -> str:
+    return f"self.{path}" if path else "self"

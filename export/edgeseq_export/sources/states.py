@@ -1,12 +1,13 @@
 """The states of somebody's network: parameters of its forward that take what came out of the call before."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import torch
 from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.signature import BATCH, TIME
 from torch import Tensor, nn
 
 from edgeseq_export.sources.call import leaf, leaves
@@ -43,7 +44,9 @@ def find_pairs(
     inputs = probe.draw(sizes)
     if given:
         return list(_said(probe, inputs, given, names))
-    return _tried(probe, inputs, probe.others) if probe.others else []
+    if not probe.others:
+        return []
+    return _tried(probe, sizes, inputs, probe.others)
 
 
 def fillers(probe: Probe, batch: int, inputs: Mapping[Path, Tensor]) -> dict[Path, Tensor]:
@@ -91,40 +94,46 @@ def _said(
         yield Pair(path, by_name[end], _learned(probe, inputs, answer, hidden, path), required)
 
 
-def _tried(probe: Probe, inputs: Mapping[Path, Tensor], names: Sequence[str]) -> list[Pair]:
+def _tried(probe: Probe, sizes: Mapping[str, int], inputs: Mapping[Path, Tensor], names: Sequence[str]) -> list[Pair]:
     """The pairs of parameters that take parts of the answer back, all in order, or else those that do by themselves."""
     filled = fillers(probe, _batch(probe, inputs), inputs)
     answer = probe(inputs, filled)
     parts = list(_parts(answer))
     for start in range(1, len(parts) - len(names) + 1):
-        found = _paired(probe, inputs, answer, filled, list(zip(names, parts[start:], strict=False)))
+        found = _paired(probe, sizes, inputs, answer, filled, list(zip(names, parts[start:], strict=False)))
         if found:
             return found
     if len(names) < 2:
         return []
-    return [pair for name in names for pair in _tried(probe, inputs, [name])]
+    return [pair for name in names for pair in _tried(probe, sizes, inputs, [name])]
 
 
 def _paired(
     probe: Probe,
+    sizes: Mapping[str, int],
     inputs: Mapping[Path, Tensor],
     answer: Any,
     filled: Hidden,
     given: Sequence[tuple[str, tuple[Path, Any]]],
 ) -> list[Pair]:
-    """Pairs of parameters and parts of the answer, if the network takes these, and its answer moves with them."""
+    """Pairs of parameters and parts of the answer: the network takes these, its answer moves, pieces make the whole.
+
+    Raises:
+        UsageError: a state starts from neither zeros nor a tensor of the network's own.
+    """
     ends = {(name, *path): (*place, *path) for name, (place, part) in given for path, _ in leaves(part)}
     hidden = {path: leaf(answer, end) for path, end in ends.items()}
     if not hidden or not _taken(probe, inputs, {**filled, **hidden}, like=answer):
         return []
-    if not _matters(probe, inputs, filled, hidden):
+    if not _matters(probe, inputs, filled, hidden) or not _shaped(probe, sizes, hidden, ends):
         return []
-    found = []
-    for path, end in ends.items():
-        required = probe.required(str(path[0]))
-        learned = None if required else _learned(probe, inputs, answer, hidden, path)
-        found.append(Pair(path, end, learned, required))
-    return found
+    found = [Pair(path, end, required=probe.required(str(path[0]))) for path, end in ends.items()]
+    if not _carries_on(probe, sizes, found):  # before its first value is looked for: what is no state has none
+        return [pair for pair in found if pair.required]
+    return [
+        pair if pair.required else replace(pair, learned=_learned(probe, inputs, answer, hidden, pair.input))
+        for pair in found
+    ]
 
 
 def _parts(answer: Any) -> Iterator[tuple[Path, Any]]:
@@ -148,6 +157,67 @@ def _matters(probe: Probe, inputs: Mapping[Path, Tensor], filled: Hidden, hidden
     """Whether an answer moves when the state does."""
     one, other = (probe(inputs, {**filled, **{p: t + shift for p, t in hidden.items()}}) for shift in (0, 1))
     return any(not torch.equal(a, b) for (_, a), (_, b) in zip(leaves(one), leaves(other), strict=True))
+
+
+def _shaped(probe: Probe, sizes: Mapping[str, int], hidden: Hidden, ends: Mapping[Path, Path]) -> bool:
+    """Whether one axis of each state moves with the batch, and none with another free axis, as attention's would."""
+    for axis in probe.free:
+        for size in (sizes[axis] + 1, sizes[axis] - 1):
+            answer = _answer(probe, {**sizes, axis: size})
+            if answer is not None:
+                break
+        else:
+            continue  # it has one size
+        shapes = _shapes(answer)
+        for path, end in ends.items():
+            before, after = hidden[path].shape, shapes.get(end, ())
+            moved = sum(a != b for a, b in zip(before, after, strict=False))
+            if len(before) != len(after) or moved != (axis == BATCH):
+                return False
+    return True
+
+
+def _carries_on(probe: Probe, sizes: Mapping[str, int], pairs: Sequence[Pair]) -> bool:
+    """Whether two pieces, the states carried, give the answer to the whole; so does what cannot be cut in pieces."""
+    cut = {spec.path: spec.axes.index(TIME) for spec in probe.specs if TIME in spec.axes}
+    if not pairs or not cut or any(spec.tensor.of for spec in probe.specs):
+        return True
+    for half in (16 * sizes[TIME], sizes[TIME]):  # sixteenfold, as many a layer takes every second step
+        inputs = probe.draw({**sizes, TIME: 2 * half})
+        pieces = [
+            {path: t.narrow(cut[path], start, half) if path in cut else t for path, t in inputs.items()}
+            for start in (0, half)
+        ]
+        try:
+            filled = fillers(probe, sizes[BATCH], inputs)
+            whole, first = probe(inputs, filled), probe(pieces[0], filled)
+            second = probe(pieces[1], {**filled, **{pair.input: leaf(first, pair.output) for pair in pairs}})
+        except Exception:  # noqa: BLE001  # whatever somebody's forward raises at this length
+            continue
+        states = {pair.output for pair in pairs}
+        parts = zip(leaves(whole), leaves(first), leaves(second), strict=True)
+        return all(_continued(one, two, three, path in states) for (path, one), (_, two), (_, three) in parts)
+    return True
+
+
+def _continued(whole: Tensor, first: Tensor, second: Tensor, state: bool) -> bool:
+    """Whether two pieces of an output make the whole one. Other outputs than states that have no time are not asked."""
+    if whole.dim() != first.dim() or first.shape != second.shape:
+        return False
+    moved = [place for place, (a, b) in enumerate(zip(whole.shape, first.shape, strict=True)) if a != b]
+    if not moved:
+        return not state or torch.allclose(whole, second, rtol=1e-3, atol=1e-4)
+    both = torch.cat([first, second], moved[0])
+    return both.shape == whole.shape and torch.allclose(whole, both, rtol=1e-3, atol=1e-4)
+
+
+def _answer(probe: Probe, sizes: Mapping[str, int]) -> Any:
+    """To inputs of these sizes; None where it takes them not."""
+    try:
+        inputs = probe.draw(sizes)
+        return probe(inputs, fillers(probe, sizes[BATCH], inputs))
+    except Exception:  # noqa: BLE001  # whatever somebody's forward raises
+        return None
 
 
 def _learned(probe: Probe, inputs: Mapping[Path, Tensor], answer: Any, hidden: Hidden, path: Path) -> Tensor | None:

@@ -135,3 +135,30 @@ class Routed(nn.Module):
     def forward(self, x):
         y, _ = self.rnn(x)
         return y if y.sum() > 0 else -y
+
+
+class Truncated(nn.Module):
+    """Reads the last 100 steps of what is longer."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(4, 6, batch_first=True)
+
+    def forward(self, x):
+        if x.shape[1] > 100:
+            x = x[:, -100:]
+        return self.rnn(x)[0].mean(1)
+
+
+class AroundScript(nn.Module):
+    """Scripts its core, and decides in Python around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.core = torch.jit.script(nn.Linear(4, 6))
+
+    def forward(self, x):
+        y = self.core(x)
+        if x.abs().max() > 20:
+            y = y / x.abs().max()
+        return y
