@@ -26,6 +26,17 @@ MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 PACKAGES = ("onnxruntime", "numpy", "flatbuffers", "protobuf", "packaging")
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 
+CPUINFO = """\
+processor\t: 0
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: 0xd0c
+CPU revision\t: 1
+"""
+"""A Neoverse N1, which qemu's processor can do all of; without one, onnxruntime warns and chooses its plainest code."""
+
 
 class Skip(Exception):  # noqa: N818  # it is no error
     """This cannot be tried here, and why."""
@@ -99,8 +110,21 @@ def build_root(home: Path, tools: dict[str, str]) -> Path:
             raise subprocess.CalledProcessError(unpacked.returncode, unpacked.args)
         package.unlink()
     shutil.copy(tools["qemu-aarch64-static"], partial)
+    describe_processor(partial)
     partial.rename(root)
     return root
+
+
+def describe_processor(root: Path) -> None:
+    """The files that onnxruntime reads to know the processor, which would otherwise be this machine's or none."""
+    proc, cpus = root / "proc", root / "sys" / "devices" / "system" / "cpu"
+    if proc.is_symlink():  # debootstrap's, and inside the root a link to itself
+        proc.unlink()
+    for folder in (proc, cpus):
+        folder.mkdir(parents=True, exist_ok=True)
+    (proc / "cpuinfo").write_text(CPUINFO)
+    for name in ("possible", "present"):
+        (cpus / name).write_text("0\n")
 
 
 def fetch_packages(root: Path) -> None:
