@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "docs/recurrence.md", "docs/reservoirs.md", "docs/decoding.md", "docs/autoencoders.md"]
+PAGES += ["runtime/README.md"]
 
 
 def blocks():
@@ -36,7 +37,7 @@ def test_block_runs(folder, language, code):
     assert result.stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", "runtime/README.md", "CHANGELOG.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["README.md", "runtime/README.md", "CHANGELOG.md", "docs/architecture.md", "docs/devices.md"])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
