@@ -32,7 +32,7 @@ FREE = (
     "Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceL2 ReduceSumSquare Relu Reshape "
     "ReverseSequence Round Scan ScatterElements ScatterND Selu Elu Shape Sigmoid Sign Sin Cos Slice Softmax Softplus "
     "Split Sqrt Squeeze Sub Tanh Tile TopK Transpose Trilu Unsqueeze Where Xor Size RandomNormalLike Resize"
-).split()
+).split()  # noqa: SIM905  # as a list it would be a line each
 """Operators without products of matrices; what is elementwise is not counted."""
 
 MEMORY = """
