@@ -6,7 +6,7 @@ BIN     := .venv/bin
 RECIPES  = $(wildcard models/*/recipe.toml)
 WORKERS ?= 2
 
-.PHONY: help demo test test-full check format bench models data clean
+.PHONY: help demo test test-full test-arm64 check format bench models data clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -26,6 +26,9 @@ test: .venv/.installed .venv/.data  ## the tests, with a pairwise subset of the 
 
 test-full: .venv/.installed .venv/.data  ## the tests, with all of the parity grid
 	$(BIN)/pytest -n $(WORKERS)
+
+test-arm64: .venv/.installed  ## every file of models/ proven on emulated 64-bit Arm; as root on Debian, otherwise skipped
+	$(BIN)/python tests/arm64/emulated.py
 
 check: .venv/.installed  ## ruff, mypy --strict, the walls between the floors, the CLI reference
 	$(BIN)/ruff check

@@ -10,14 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    "README.md",
-    "docs/recurrence.md",
-    "docs/reservoirs.md",
-    "docs/decoding.md",
-    "docs/autoencoders.md",
-    "docs/bring-your-own.md",
-]
+PAGES = ["README.md", "docs/recurrence.md", "docs/reservoirs.md", "docs/decoding.md", "docs/autoencoders.md"]
+PAGES += ["docs/bring-your-own.md", "runtime/README.md"]
+LINKED = ["README.md", "runtime/README.md", "CHANGELOG.md", "docs/architecture.md", "docs/bring-your-own.md"]
+LINKED += ["docs/devices.md"]
 
 
 def blocks():
@@ -43,9 +39,7 @@ def test_block_runs(folder, language, code):
     assert result.stdout
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "runtime/README.md", "CHANGELOG.md", "docs/architecture.md", "docs/bring-your-own.md"]
-)
+@pytest.mark.parametrize("page", LINKED)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -68,6 +68,13 @@ def test_figures_are_what_the_recipe_expects(folder):
         assert rounded(test[name]) in (folder / "card.md").read_text()
 
 
+def test_the_page_of_devices_has_its_size_and_parameters(folder):
+    (row,) = [line for line in (ROOT / "docs" / "devices.md").read_text().splitlines() if f"[{folder.name}]" in line]
+    size = the(folder, "*.onnx").stat().st_size / 1000
+    parameters = json.loads((folder / "metrics.json").read_text())["parameters"]
+    assert row.split(" | ")[1:3] == [f"{size:.0f}", f"{parameters:,}"]
+
+
 def test_all_of_models_stays_small():
     assert sum(path.stat().st_size for path in (ROOT / "models").rglob("*")) < 25_000_000
 

@@ -153,6 +153,18 @@ def test_loops_need_no_lengths(tmp_path):
     assert export(make_source("gru", ragged=False, head="step"), tmp_path / "x.onnx", form="loop").passed
 
 
+def test_the_steps_of_a_scan_say_how_many_axes_come_out(tmp_path):
+    """onnxruntime before 1.26 runs no other, where it cannot infer it; of sizes they say nothing."""
+    export(make_source("lstm"), tmp_path / "x.onnx", form="loop", verify=False)
+    scans = [node for node in onnx.load(tmp_path / "x.onnx").graph.node if node.op_type == "Scan"]
+    shapes = [
+        each.type.tensor_type for scan in scans for a in scan.attribute if a.name == "body" for each in a.g.output
+    ]
+    assert shapes
+    assert all(len(each.shape.dim) == 2 for each in shapes)
+    assert not any(dim.HasField("dim_value") or dim.dim_param for each in shapes for dim in each.shape.dim)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 9])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_few_steps(steps, bidirectional, tmp_path):

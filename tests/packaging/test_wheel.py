@@ -1,7 +1,10 @@
 """The runtime's wheel in a fresh environment that holds numpy and onnxruntime alone, as on a device."""
 
+import json
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -48,6 +51,7 @@ def test_wheel_is_small_and_pure(wheel):
     assert wheel.name.endswith("py3-none-any.whl")
     assert wheel.stat().st_size < 100_000
     names = zipfile.ZipFile(wheel).namelist()
+    assert not [n for n in names if not n.endswith((".py", "py.typed")) and ".dist-info/" not in n]
     assert all(n.startswith(("edgeseq_runtime/", "edgeseq_runtime-")) for n in names)
     assert "edgeseq_runtime/py.typed" in names
 
@@ -65,3 +69,44 @@ def test_wheel_works_on_a_device(wheel, models, tmp_path):
     installed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
     assert "torch" not in installed
     assert "onnxruntime" in installed
+
+
+def oldest():
+    """The oldest versions that the runtime's pyproject names, such as onnxruntime==1.17.0."""
+    project = tomllib.loads((ROOT / "runtime" / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    return [re.sub(r">=(.*)", r"==\1.0", requirement) for requirement in named]
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="onnxruntime 1.17 has no wheels for this Python")
+def test_every_model_is_proven_with_the_oldest_versions_named(wheel, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel), *oldest()], check=True)
+    files = sorted(map(str, (ROOT / "models").glob("*/*.onnx")))
+    device = [python, str(ROOT / "tests" / "arm64" / "device.py"), *files]
+    result = subprocess.run(device, capture_output=True, text=True, check=False, cwd=tmp_path)
+    here, *found = map(json.loads, result.stdout.splitlines())
+    assert [f"numpy=={here['numpy']}", f"onnxruntime=={here['onnxruntime']}"] == oldest()
+    failed = [one for one in found if not (one["golden"]["passed"] and one["stream"].get("passed", True))]
+    assert failed == []
+    assert len(found) == len(files)
+
+
+def test_a_device_tells_a_damaged_file(tmp_path):
+    content = bytearray((ROOT / "models" / "gru-gesture" / "gru.onnx").read_bytes())
+    content[2000] ^= 1
+    (tmp_path / "gru.onnx").write_bytes(content)
+    files = [str(tmp_path / "gru.onnx"), str(ROOT / "models" / "gru-gesture" / "gru.onnx")]
+    device = [sys.executable, str(ROOT / "tests" / "arm64" / "device.py"), *files]
+    result = subprocess.run(device, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert [json.loads(line)["golden"]["passed"] for line in result.stdout.splitlines()[1:]] == [False, True]
+
+
+def test_where_arm_cannot_be_emulated_the_reason_is_told(tmp_path):
+    emulated = [sys.executable, str(ROOT / "tests" / "arm64" / "emulated.py"), "--root", str(tmp_path / "root")]
+    result = subprocess.run(emulated, capture_output=True, text=True, check=True, env={"PATH": str(tmp_path)})
+    assert result.stdout.startswith("skipped: ")
+    assert not (tmp_path / "root").exists()

@@ -49,8 +49,14 @@ def _write(node: ir.Node, body: ir.Graph, prefix: str) -> Written:
 
 
 def _graph(body: ir.Graph, fixed: Values, prefix: str) -> ir.Graph:
-    """The step as a graph of its own, without shapes: those of the example batch would be taken at their word."""
+    """The step as a graph of its own, without sizes: those of the example batch would be taken at their word.
+
+    Outputs keep the number of their axes: onnxruntime before 1.26 refuses a Scan where it cannot infer it itself.
+    """
     own = body.inputs[: len(body.inputs) - len(fixed)]
     inputs = [ir.Value(name=f"{prefix}.{value.name}", type=value.type) for value in own]
     nodes, outputs = copy_step(body, [*inputs, *fixed], prefix)
+    for traced, output in zip(body.outputs, outputs, strict=True):
+        if traced.shape is not None and output.shape is None:
+            output.shape = ir.Shape([None] * len(traced.shape))
     return ir.Graph(inputs, outputs, nodes=nodes, name=prefix)
