@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgeseq_runtime._ort.session import RUN_ERRORS, Session
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
+from edgeseq_runtime.layout import Laid
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.unrolled import Unrolled
 
@@ -41,7 +42,7 @@ class _Direction:
 
     def __init__(
         self,
-        session: Session,
+        session: Session | Laid,
         signature: Signature,
         sizes: Mapping[str, int],
         inputs: dict[str, Array],
@@ -85,8 +86,8 @@ class Stream:
     def __init__(
         self,
         model: "Model",
-        session: Session,
-        runner: Session | Unrolled,
+        session: Session | Laid,
+        runner: Session | Unrolled | Laid,
         feed: Feed,
         batch: int,
         allow_nonfinite: bool,
@@ -150,11 +151,11 @@ class Stream:
                 except (FloatingPointError, RuntimeWarning):  # where the caller has made numpy's warnings errors
                     finite = False
                 if not finite:
-                    _refuse_nonfinite(self._name, frame)
+                    refuse_nonfinite(self._name, frame)
         else:
             outputs = direction.single if self._place(frame) else direction.outputs
         if out is not None:
-            _check_out(out, outputs)
+            check_out(out, outputs)
         self._advance(direction)
         if out is None:
             return {name: array.copy() for name, array in outputs}
@@ -212,7 +213,7 @@ class Stream:
         feeds = {**self._feed.complete(given), **self._direction.states}
         if not self._allow_nonfinite:
             for name in self._frames:
-                _refuse_nonfinite(name, feeds[name])
+                refuse_nonfinite(name, feeds[name])
         names = self._output_names
         outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
         for state in self._signature.states:
@@ -224,7 +225,7 @@ class Stream:
         """A copy of the states as they are now, and of the samples of an unfinished hop."""
         samples = self._frames[self._name][:, : self._pushed].copy() if self._pushed else None
         states = {name: array.copy() for name, array in self._direction.states.items()}
-        return State(self._model.sha256, states, samples)
+        return State(self._model.identity, states, samples)
 
     def restore(self, state: State) -> None:
         """Go on from a state taken earlier, of this stream or another of the same file and batch.
@@ -232,7 +233,7 @@ class Stream:
         Raises:
             StreamError: the state is of another model or another batch.
         """
-        if state.model != self._model.sha256:
+        if state.model != self._model.identity:
             raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
         current = self._direction.states
         for name, array in current.items():
@@ -292,7 +293,7 @@ class Stream:
                 + f", one of the {self.hop} of a hop; step takes all of them at once"
             )
         if not self._allow_nonfinite:
-            _refuse_nonfinite(self._name, array)
+            refuse_nonfinite(self._name, array)
         target[...] = array
         return single
 
@@ -326,7 +327,7 @@ class Stream:
         singles = {self._is_single(name, array) for name, array in arrays.items()}
         if not self._allow_nonfinite:
             for name, array in arrays.items():
-                _refuse_nonfinite(name, array)
+                refuse_nonfinite(name, array)
         for name, array in arrays.items():
             check_range(self._tensors[name], array)
         for name, array in arrays.items():
@@ -367,7 +368,7 @@ class Stream:
         )
 
 
-def _check_out(out: Mapping[str, Array], outputs: Sequence[tuple[str, Array]]) -> None:
+def check_out(out: Mapping[str, Array], outputs: Sequence[tuple[str, Array]]) -> None:
     """Raise InputError where the caller's arrays cannot take the outputs."""
     expected = dict(outputs)
     for name, array in out.items():
@@ -381,7 +382,8 @@ def _check_out(out: Mapping[str, Array], outputs: Sequence[tuple[str, Array]]) -
             raise InputError(f"out['{name}'] is read-only")
 
 
-def _refuse_nonfinite(name: str, array: Array) -> None:
+def refuse_nonfinite(name: str, array: Array) -> None:
+    """Raise InputError where an array has NaN or infinity, with the place."""
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(

@@ -100,15 +100,19 @@ class Session:
         """Bind arrays (kept alive by the binding) as the inputs and outputs of repeated runs."""
         return Binding(self._session, inputs, outputs)
 
-    def check_signature(self, signature: Signature) -> None:
-        """Raise ContractError where a contract's names, types or ranks are not those of the graph."""
+    def check_signature(self, signature: Signature, layout: Mapping[str, tuple[Axis, ...]] | None = None) -> None:
+        """Raise ContractError where a contract's names, types or ranks are not those of the graph.
+
+        layout: the axes of those tensors that the graph lays out otherwise than the signature, by name.
+        """
+        laid = layout or {}
         declared = self.signature()
         optional = {node.name for node in self._session.get_overridable_initializers()}
         for what, given, expected in (
             ("input", (*signature.inputs, *(s.input_tensor for s in signature.states)), declared.inputs),
             ("output", (*signature.outputs, *(s.output_tensor for s in signature.states)), declared.outputs),
         ):
-            here = {t.name: (t.dtype, len(t.axes)) for t in given if t.name not in optional}
+            here = {t.name: (t.dtype, len(laid.get(t.name, t.axes))) for t in given if t.name not in optional}
             there = {t.name: (t.dtype, len(t.axes)) for t in expected}
             if different := sorted(set(here.items()) ^ set(there.items())):
                 raise ContractError(f"the contract and the graph do not agree on {what} '{different[0][0]}'")
