@@ -78,13 +78,13 @@ def pair(inputs: Sequence[Tensor], outputs: Sequence[Tensor], known: Mapping[str
         return _unclear(inputs, outputs, "every input could be a state, and none would be left for the data")
     if found and not after:
         return _unclear(inputs, outputs, "every output could be a state, and none would be left for the answer")
+    lost = [t for t in before if like_state(t.name) and t.axes and not any(fits(t, o) for o in after)]
+    if lost and len(lost) < len(before):
+        return _unclear(inputs, outputs, f"input '{lost[0].name}' is called like a state, but nothing comes out for it")
     rest, problem = _by_shape(before, after, bool(found))
     if problem:
         return _unclear(before, after, problem)
     found.update({p.input: p for p in rest})
-    lost = [t for t in inputs if t.name not in found and like_state(t.name) and t.axes]
-    if lost and len(lost) < len([t for t in inputs if t.name not in found]):
-        return _unclear(inputs, outputs, f"input '{lost[0].name}' is called like a state, but nothing comes out for it")
     return Pairing(tuple(found[t.name] for t in inputs if t.name in found))
 
 

@@ -136,10 +136,12 @@ class Model:
             StreamError: the model cannot be streamed, with the reason.
         """
         if isinstance(self._runner, Laid) and self._layout is not None:
-            if context or not can_be_bound(self.signature):
-                one_step = self._layout.one_step
-                return ForeignStream(self, self._runner, self._feed, batch, allow_nonfinite, context, one_step)
-            return Stream(self, self._runner, self._runner, self._feed, batch, allow_nonfinite)
+            if not context and can_be_bound(self.signature):
+                stream = Stream(self, self._runner, self._runner, self._feed, batch, allow_nonfinite)
+                if stream.tried():
+                    return stream
+            one_step = self._layout.one_step
+            return ForeignStream(self, self._runner, self._feed, batch, allow_nonfinite, context, one_step)
         if context:
             raise StreamError(f"{self.name} keeps what it needs of the past in its states; a context is for other files")
         return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)

@@ -20,6 +20,8 @@ Probe = Callable[[Mapping[str, Array]], Shapes | None]
 _BATCH_NAME = re.compile(r"(?i)batch|^(n|b|bs)$")
 _TIME_NAME = re.compile(r"(?i)time|seq|frame|step|sample|length|^(t|l|s|len)$")
 
+_OTHER_NAME = re.compile(r"(?i)feat|chan|dim|hidden|unit|width|height|class|^(c|d|f|h|w)$")
+
 _SIZES = ({BATCH: 2, TIME: 5}, {BATCH: 3, TIME: 7})
 """What a file is tried with: four numbers, so that each size that comes out tells where it is from."""
 
@@ -88,10 +90,11 @@ def user_axes_of_state(graph: Axes) -> Axes:
 
 
 def _merged(before: Tensor, after: Tensor) -> Axes:
-    """A state's axes: a size that one side declares holds for both."""
+    """A state's axes: a size that one side declares holds for both, but a 1 may be that of the exporter's example."""
     if len(before.axes) != len(after.axes):
         return before.axes
-    return tuple(b if isinstance(b, int) else (a if isinstance(a, int) else b) for b, a in zip(before.axes, after.axes))
+    both = zip(before.axes, after.axes, strict=True)
+    return tuple(a if isinstance(b, str) and isinstance(a, int) and a != 1 else b for b, a in both)
 
 
 def _data_axes(tensor: Tensor, batch_names: set[str], free: bool) -> Axes:
@@ -102,7 +105,8 @@ def _data_axes(tensor: Tensor, batch_names: set[str], free: bool) -> Axes:
         axes[batch] = BATCH
     left = [i for i in range(len(axes)) if i != batch]
     open_ = [i for i in left if isinstance(axes[i], str)]
-    named = [i for i in open_ if _TIME_NAME.search(str(axes[i]).rpartition(".")[2] if "." in str(axes[i]) else axes[i])]
+    named = [i for i in open_ if "." not in str(axes[i]) and _TIME_NAME.search(str(axes[i]))]
+    open_ = [i for i in open_ if "." in str(axes[i]) or not _OTHER_NAME.search(str(axes[i]))]
     ones = [i for i in left if axes[i] == 1 and (len(left) > 1 or "int" in tensor.dtype)]
     for choice in (named, open_, ones):
         if choice:

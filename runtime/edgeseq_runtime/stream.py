@@ -120,6 +120,17 @@ class Stream:
         self._buffer = _InputBuffer(frame, quick)
         self._watched = not allow_nonfinite and np.issubdtype(frame.dtype, np.floating)
 
+    def tried(self) -> bool:
+        """Whether the bound buffers run at all, tried before the first step; what is written then is written anew.
+
+        A file of another exporter may declare sizes that are wrong, which onnxruntime then holds its buffers to.
+        """
+        try:
+            self._direction.run()
+        except RUN_ERRORS:
+            return False
+        return True
+
     def step(self, frame: Inputs, out: dict[str, Array] | None = None) -> dict[str, Array]:
         """Take one step.
 
