@@ -122,6 +122,7 @@ def follow(
     *,
     chunk: int = 1,
     as_json: bool = False,
+    context: int = 0,
 ) -> Tally:
     """Stream every step through the model and write each answer at once.
 
@@ -134,13 +135,14 @@ def follow(
         chunk: lines, or hops, that are taken together; their answers come when the last of them is there. A model
             with one answer a sequence then gives one line a chunk.
         as_json: write JSON objects in place of csv.
+        context: steps of the chunk before that the model takes before each chunk.
 
     Returns: the tally, also after an interrupt (Ctrl-C), which ends the stream.
 
     Raises:
         StreamError: the model cannot be streamed.
     """
-    live = _Live(model, write, warn, chunk, as_json)
+    live = _Live(model, write, warn, chunk, as_json, context)
     hops = _Hops(steps, hop_of(model))
     try:
         while lines := list(islice(hops, chunk)):
@@ -187,8 +189,9 @@ class _Live:
         warn: Callable[[str], None],
         chunk: int,
         as_json: bool,
+        context: int,
     ) -> None:
-        self._stream = model.stream()
+        self._stream = model.stream(context=context)
         self._answers = Answers(model)
         self.window = self._answers.window
         self._chunk, self._as_json = chunk, as_json

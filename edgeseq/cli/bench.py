@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import edgeseq_runtime
 import typer
 from edgeseq_runtime.errors import BudgetError, UsageError
 from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.signature import BATCH, TIME
 from rich.console import RenderableType
 
-from edgeseq.cli.options import AsJson, ModelFile, Provider, Report, Threads
+from edgeseq.cli.foreign import open_model
+from edgeseq.cli.options import AsJson, Context, Fixed, ModelFile, Provider, Report, StatePairs, Threads
 from edgeseq.cli.output import check_report, markdown_table, show, table, write_report
 from edgeseq.cli.timed import reference_call
 
@@ -69,6 +69,9 @@ def bench(
             help="Exit with 1 where p50, p90, p99, max or mean takes longer, e.g. p99=5ms.",
         ),
     ] = None,
+    settings: Fixed = None,
+    states: StatePairs = None,
+    context: Context = 0,
     threads: Threads = 1,
     provider: Provider = "auto",
     report: Report = None,
@@ -82,9 +85,11 @@ def bench(
     """
     limits = [parse_budget(text) for text in budget or ()]
     check_report(report)
-    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
+    if context and not stream:
+        raise UsageError("--context is for --stream: it is what a chunk has of the one before")
+    loaded, _ = open_model(model, provider, threads, settings, states)
     sizes = loaded.sizes(batch, time if time is not None or not stream else 1)
-    calls = {loaded.name: model_call(loaded, sizes, stream)}
+    calls = {loaded.name: model_call(loaded, sizes, stream, context)}
     if against is not None:
         name = against.name if against.name != loaded.name else str(against)
         calls[name] = reference_call(against, loaded, sizes, stream, provider, threads)

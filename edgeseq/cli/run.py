@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
-import edgeseq_runtime
 import numpy as np
 import typer
 from edgeseq_runtime.atomic import check_writable, replacing, write_bytes
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from edgeseq import live
-from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
+from edgeseq.cli.foreign import new_samples, open_model, tell_guesses
+from edgeseq.cli.options import AsJson, Context, ModelFile, Provider, StatePairs, Threads
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_bar, show, table
-from edgeseq.cli.settings import parse_settings, split_settings, with_chance
+from edgeseq.cli.settings import with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.batches import cut, fillers, joined
 from edgeseq.files.hops import by_samples, hop_of, in_hops, steps_until_score, told_left_over
@@ -43,6 +43,7 @@ EXAMPLES = (
     "edgeseq run g2p.onnx --input words.txt -o phonemes.jsonl",
     "echo hello world | edgeseq run g2p.onnx",
     "edgeseq run alarm.onnx --input sensor.csv --stream",
+    "edgeseq run vad.onnx --input speech.npy --stream --chunk 512 --context 64 --set sr=16000",
     "edgeseq run vae.decoder.onnx --set samples=16 --seed 3 -o grid.png",
 )
 
@@ -79,8 +80,10 @@ def run(
     chunk: Annotated[int, typer.Option(min=1, metavar="N", help="With --stream: take N steps at a time.")] = 1,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A named scalar of the file, or how much is to be drawn."),
+        typer.Option("--set", metavar="NAME=VALUE", help="A named scalar of the file, an input to fix, or how much to draw."),
     ] = None,
+    states: StatePairs = None,
+    context: Context = 0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of what is drawn at random.")] = 0,
     provider: Provider = "auto",
     threads: Threads = 1,
@@ -123,21 +126,25 @@ def run(
     leaves the state as it was; the exit code is then 2. With --chunk N, a model with one answer a sequence
     gives one line a chunk. -o FILE (.csv, .jsonl) appears when the stream has ended.
 
+    Of a file that edgeseq did not export, an input can be fixed (--set sr=16000) and the states are looked for, or
+    given (--state h=hn); edgeseq inspect shows them. With --stream --chunk N --context M, the model takes M samples
+    of the chunk before with each N new ones.
+
     A model that was exported with --hop H takes H steps for one answer, which has the number of the last of
     them; with --stream there is one line out for so many lines in. What is no whole hop at the end is told
     on stderr and left out.
     """
     if chunk > 1 and not stream:
         raise UsageError("--chunk is for --stream; whole sequences need none")
+    if context and not stream:
+        raise UsageError("--context is for --stream: it is what a chunk has of the one before")
     if texts and (inputs or stream):
         raise UsageError("--text is for whole texts, so it stands without --input and --stream")
-    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
+    loaded, sizes = open_model(model, provider, threads, settings, states)
     given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
-    values, sizes = split_settings(loaded, parse_settings(settings or []))
-    if values:
-        loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, values=values)
     if stream:
-        _stream(loaded, given, output, chunk, as_json)
+        tell_guesses(loaded, _warn)
+        _stream(loaded, given, output, chunk, as_json, context)
         return
     to_file = _checked_file(loaded.signature, output, given)
     sequences = in_hops(loaded, _read(loaded, given, texts))
@@ -263,7 +270,9 @@ def _tables(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Rende
     return [shown, f"{SHOWN_COLUMNS} of {len(columns)} columns are shown; -o FILE.csv or FILE.npz holds all"]
 
 
-def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool) -> None:
+def _stream(
+    model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool, context: int
+) -> None:
     with ExitStack() as stack:
         write: Callable[[str], None] = partial(_write_line, sys.stdout)
         if output not in (None, STANDARD):
@@ -271,8 +280,8 @@ def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int
             refuse_own_input(str(output), given)
             file = stack.enter_context(stack.enter_context(replacing(str(output))).open("w", encoding="utf-8"))
             write = partial(_write_line, file)
-        steps = live.open_steps(given, by_samples(model))
-        tally = live.follow(model, steps, write, _warn, chunk=chunk, as_json=as_json)
+        steps = live.open_steps(given, new_samples(model, by_samples(model), context))
+        tally = live.follow(model, steps, write, _warn, chunk=chunk, as_json=as_json, context=context)
     if tally.closed:
         abandon_stdout()
         raise typer.Exit(CLOSED_OUTPUT)

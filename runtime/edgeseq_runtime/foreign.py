@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeseq_runtime._ort.session import Session
 from edgeseq_runtime.errors import InputError, UsageError
-from edgeseq_runtime.infer import Pair, Pairing, given_pairs, pair
+from edgeseq_runtime.infer import Pair, given_pairs, pair
 from edgeseq_runtime.layout import Layout
 from edgeseq_runtime.roles import Shapes, find_roles
 from edgeseq_runtime.signature import Limit, Signature, Tensor
@@ -37,13 +37,12 @@ def understand(
     name: str,
     states: Mapping[str, str] | None,
     values: Mapping[str, ArrayLike],
-    known: Mapping[str, Pair] | None = None,
 ) -> Understood:
     """Find the states of a file that does not say what they are.
 
     Args:
         states: outputs by the inputs they are the next values of; None: they are looked for. name: the file's.
-        values: inputs that are the same in every call. known: pairs that are known from elsewhere, by input.
+        values: inputs that are the same in every call.
 
     Raises:
         UsageError: there is no such input or output, or it cannot be that.
@@ -51,9 +50,8 @@ def understand(
     declared = session.signature()
     fixed = {key: _fixed(name, declared.inputs, key, value) for key, value in values.items()}
     inputs = tuple(t for t in declared.inputs if t.name not in fixed)
-    pairing = (
-        pair(inputs, declared.outputs, known) if states is None else given_pairs(inputs, declared.outputs, states)
-    )
+    outputs = declared.outputs
+    pairing = pair(inputs, outputs) if states is None else given_pairs(inputs, outputs, states)
     raw = _raw(Signature(inputs, declared.outputs), pairing.problem)
     if not pairing.pairs:
         return Understood(raw, fixed=fixed)

@@ -63,12 +63,9 @@ def given_pairs(inputs: Sequence[Tensor], outputs: Sequence[Tensor], states: Map
     return Pairing(tuple(Pair(before, after, GIVEN) for before, after in states.items()))
 
 
-def pair(inputs: Sequence[Tensor], outputs: Sequence[Tensor], known: Mapping[str, Pair] | None = None) -> Pairing:
-    """Find the states of a file that does not say what they are.
-
-    known: pairs by input that are known from elsewhere, such as from the graph.
-    """
-    found = dict(known or {})
+def pair(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Pairing:
+    """Find the states of a file that does not say what they are."""
+    found: dict[str, Pair] = {}
     for loosely in (False, True):
         found.update(_by_name(inputs, outputs, found, loosely))
     taken = {p.output for p in found.values()}

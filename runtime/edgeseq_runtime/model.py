@@ -69,7 +69,8 @@ class Model:
 
     name: the file's name; contract: None for a file that edgeseq did not write; sha256: the file's own hash,
     None without a contract; identity: that hash, or without a contract the hash of all bytes; provider: what runs it
-    and why; values: the named scalars in effect; pairs: the states that were found where the file does not say them.
+    and why; values: the named scalars in effect; pairs: the states that were found where the file does not say them;
+    layout: the graph's own axes, where they are other than the signature's.
     """
 
     def __init__(
@@ -98,8 +99,8 @@ class Model:
             defaults = self.contract.values
         steps = self.contract.steps if self.contract else None
         self._runner: Session | Unrolled | Laid = self._session
-        if self._layout is not None:
-            self._runner = Laid(self._session, self.name, self.signature, self._layout)
+        if self.layout is not None:
+            self._runner = Laid(self._session, self.name, self.signature, self.layout)
         elif steps is not None:
             self._runner = Unrolled(self._session, self.signature, steps)
         set_to = {name: array.flat[0].item() for name, array in given.items() if array.size}
@@ -135,16 +136,21 @@ class Model:
         Raises:
             StreamError: the model cannot be streamed, with the reason.
         """
-        if isinstance(self._runner, Laid) and self._layout is not None:
+        if isinstance(self._runner, Laid) and self.layout is not None:
             if not context and can_be_bound(self.signature):
                 stream = Stream(self, self._runner, self._runner, self._feed, batch, allow_nonfinite)
                 if stream.tried():
                     return stream
-            one_step = self._layout.one_step
+            one_step = self.layout.one_step
             return ForeignStream(self, self._runner, self._feed, batch, allow_nonfinite, context, one_step)
         if context:
             raise StreamError(f"{self.name} keeps what it needs of the past in its states; a context is for other files")
         return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)
+
+    @property
+    def declared(self) -> Signature:
+        """What the graph itself declares, states among the inputs and outputs."""
+        return self._session.signature()
 
     def verify(self) -> "ParityReport":
         """Run the test vectors stored in the file, and compare with PyTorch's answers.
@@ -192,7 +198,7 @@ class Model:
         """Find out about a file without a contract; returns the inputs that are fixed."""
         found = understand(self._session, self.name, states, values)
         self.signature: Signature = found.signature
-        self.pairs, self._layout = found.pairs, found.layout
+        self.pairs, self.layout = found.pairs, found.layout
         return found.fixed
 
     def _read_signature(
@@ -202,7 +208,7 @@ class Model:
         if states is not None:
             raise UsageError(f"{self.name} has a contract, which says what its states are; leave them out")
         self.signature, self.pairs = contract.signature, ()
-        self._layout = None if contract.layout is None else Layout(**contract.layout)
+        self.layout = None if contract.layout is None else Layout(**contract.layout)
         return checked_values(self.name, contract.values, values)
 
     def __getstate__(self) -> Mapping[str, Any]:
