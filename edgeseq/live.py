@@ -195,6 +195,7 @@ class _Live:
         self._answers = Answers(model)
         self.window = self._answers.window
         self._chunk, self._as_json = chunk, as_json
+        self._whole_chunks = model.layout is not None and not self._answers.stepwise
         self._write, self._warn = write, warn
         self._empty_cells = len(self._answers.columns(_width(model, self._answers.output))) - 1
         self.steps = 0
@@ -206,6 +207,10 @@ class _Live:
         try:
             answers = self._answer(steps) if steps else {}
         except InputError as error:  # what only the model itself can refuse, such as a token it does not know
+            if self._whole_chunks and 1 < len(steps) == len(lines) < self._chunk:
+                told = f"the last {len(lines)} lines are no whole chunk of {self._chunk}, and {error}"
+                self._refuse(BadStep(lines[-1].number, told))
+                return
             if len(lines) > 1:
                 for line in lines:  # one of them is to blame, and the others are taken
                     self.take([line])
