@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from edgeseq_runtime._ort import onnxruntime as ort
 from edgeseq_runtime._ort import onnxruntime_pybind11_state as _pybind
+from edgeseq_runtime._ort.refusal import refusal
+from edgeseq_runtime._ort.trial import optimisers_to_leave_out
 from edgeseq_runtime.errors import ContractError, DamagedFileError, InputError, ProviderError, UsageError
 from edgeseq_runtime.signature import Axis, Signature, Tensor
+from edgeseq_runtime.wire import half_recurrent
 
 Array = NDArray[Any]
 
@@ -58,6 +61,7 @@ class Session:
 
     Raises:
         DamagedFileError: onnxruntime cannot read the bytes.
+        UnsupportedFileError: the file needs what this onnxruntime has not.
         ProviderError: the first provider did not come up.
     """
 
@@ -69,15 +73,22 @@ class Session:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors come as exceptions; the log would repeat them on stderr
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._name = name
+        left_out = optimisers_to_leave_out(content, name) if half_recurrent(content) else ()
+        on_cpu = providers[0][0] == "CPUExecutionProvider"  # nothing to fall back to, and it would be told on stdout
         try:
-            self._session = ort.InferenceSession(content, options, providers=[(n, dict(o)) for n, o in providers])
+            self._session = ort.InferenceSession(
+                content,
+                options,
+                providers=[(n, dict(o)) for n, o in providers],
+                disabled_optimizers=list(left_out) or None,
+                enable_fallback=not on_cpu,
+            )
             meta = self._session.get_modelmeta()
             self.metadata: Mapping[str, str] = dict(meta.custom_metadata_map)
             self.producer = str(meta.producer_name)
         except _OPEN_ERRORS as error:
-            raise DamagedFileError(
-                f"'{name}' is not an ONNX file that onnxruntime {ort.__version__} opens: {error}"
-            ) from error
+            raise refusal(name, ort.__version__, error) from error
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         wanted = providers[0][0]
         if wanted not in self.providers:
@@ -119,10 +130,13 @@ class Session:
 
     def signature(self) -> Signature:
         """What the session declares of a file that carries no contract: types and axes, no states."""
-        return Signature(
-            inputs=tuple(_tensor(node) for node in self._session.get_inputs()),
-            outputs=tuple(_tensor(node) for node in self._session.get_outputs()),
-        )
+        try:
+            return Signature(
+                inputs=tuple(_tensor(node) for node in self._session.get_inputs()),
+                outputs=tuple(_tensor(node) for node in self._session.get_outputs()),
+            )
+        except UnicodeDecodeError as error:
+            raise DamagedFileError(f"'{self._name}' is damaged: a name in it is no text ({error})") from error
 
 
 class Binding:
