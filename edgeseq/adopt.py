@@ -51,7 +51,10 @@ def examined(
 
 
 def with_contract(
-    content: bytes, states: Mapping[str, str] | None = None, values: Mapping[str, Any] | None = None, name: str = "model"
+    content: bytes,
+    states: Mapping[str, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+    name: str = "model",
 ) -> bytes:
     """The same graph with a contract and a hash. Arguments and errors: as of `examined`.
 

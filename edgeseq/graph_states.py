@@ -1,4 +1,4 @@
-"""The states of a foreign file by its graph: what reaches a recurrent operator's initial state comes out of its last."""
+"""The states of a foreign file by its graph: what reaches an operator's initial state comes out of its last."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,21 @@ from dataclasses import dataclass, field
 import onnx
 from edgeseq_runtime.infer import Pair
 
-_PASS = frozenset("Identity Squeeze Unsqueeze Reshape Slice Gather Split Transpose Cast Expand Flatten".split())
+_PASS = frozenset(
+    [
+        "Identity",
+        "Squeeze",
+        "Unsqueeze",
+        "Reshape",
+        "Slice",
+        "Gather",
+        "Split",
+        "Transpose",
+        "Cast",
+        "Expand",
+        "Flatten",
+    ]
+)
 """Operators behind which the first input is still the same values, or some of them."""
 
 _INITIAL = {
@@ -75,7 +89,9 @@ def _walk(graph: onnx.GraphProto, names: dict[str, str], path: str, flow: _Flow)
         elif node.op_type == "Concat" and inputs:
             for source in inputs:
                 flow.add(source, outputs[0], False)
-            flow.ends.append((inputs[0], outputs[0], f"Concat '{node.name or node.output[0]}' puts it first, and it is cut"))
+            flow.ends.append(
+                (inputs[0], outputs[0], f"Concat '{node.name or node.output[0]}' puts it first, and it is cut")
+            )
         for part, (key, inner) in enumerate(_graphs(node)):
             inside = dict(names)
             _walk(inner, inside, f"{path}{number}.{part}.{key}/", flow)

@@ -51,7 +51,9 @@ def tell_guesses(model: "Model", warn: Callable[[str], None]) -> None:
     """Say which states were paired by nothing but shape and order."""
     for pair in model.pairs:
         if not pair.sure:
-            warn(f"'{pair.output}' is taken as the next '{pair.input}' ({pair.why}); --state {pair.input}=OUT says other")
+            warn(
+                f"'{pair.output}' is taken as the next '{pair.input}' ({pair.why}); --state {pair.input}=OUT says other"
+            )
 
 
 def new_samples(model: "Model", signature: Signature, context: int) -> Signature:

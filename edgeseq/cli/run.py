@@ -80,7 +80,9 @@ def run(
     chunk: Annotated[int, typer.Option(min=1, metavar="N", help="With --stream: take N steps at a time.")] = 1,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A named scalar of the file, an input to fix, or how much to draw."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A named scalar of the file, an input to fix, or how much to draw."
+        ),
     ] = None,
     states: StatePairs = None,
     context: Context = 0,
@@ -270,9 +272,7 @@ def _tables(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Rende
     return [shown, f"{SHOWN_COLUMNS} of {len(columns)} columns are shown; -o FILE.csv or FILE.npz holds all"]
 
 
-def _stream(
-    model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool, context: int
-) -> None:
+def _stream(model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool, context: int) -> None:
     with ExitStack() as stack:
         write: Callable[[str], None] = partial(_write_line, sys.stdout)
         if output not in (None, STANDARD):

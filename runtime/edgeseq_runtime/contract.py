@@ -26,8 +26,8 @@ class Contract:
     decoding: how a sequence is generated, where one is: the method, its settings, the length, and the numbers of the
         symbols for start, end and padding.
     settings: of the network, those that an export chooses, such as which part of an autoencoder the file holds.
-    layout: of a file that edgeseq did not export, the axes by name as the graph has them, and whether a call of it takes
-        one step; None where the graph has them as the signature.
+    layout: of a file that edgeseq did not export, the axes by name as the graph has them, and whether a call takes one
+        step; None where the graph has them as the signature.
     tolerance: {"relative": r}: the proof's bound, relative to the output's root mean square.
     provenance: checkpoint hash, versions, opset.
     """

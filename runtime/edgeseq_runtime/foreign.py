@@ -59,7 +59,9 @@ def understand(
     def probe(feeds: Mapping[str, Array]) -> Shapes | None:
         names = [t.name for t in declared.outputs]
         try:
-            return dict(zip(names, (array.shape for array in session.run_checked(names, {**feeds, **fixed})), strict=True))
+            return dict(
+                zip(names, (array.shape for array in session.run_checked(names, {**feeds, **fixed})), strict=True)
+            )
         except InputError:
             return None
 
@@ -96,5 +98,3 @@ def _fixed(name: str, inputs: Sequence[Tensor], key: str, value: ArrayLike) -> A
     ):
         raise UsageError(f"value '{key}' of {name} has the shape {array.shape}, but its axes are {tensor.axes}")
     return array
-
-

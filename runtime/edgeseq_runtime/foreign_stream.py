@@ -22,7 +22,7 @@ CONTEXT = "context"
 
 
 def can_be_bound(signature: Signature) -> bool:
-    """Whether a step's buffers can be made before the first step: every size is known, and batch and time come first."""
+    """Whether a step's buffers can be made before the first step: all sizes are known, batch and time come first."""
     inputs_fit = all(t.axes[:2] == (BATCH, TIME) and _known(t, 2) for t in signature.inputs)
     outputs_fit = all(
         t.axes[:1] == (BATCH,) and _known(t, 1 + (t.kind == "step")) and (TIME in t.axes) == (t.kind == "step")
@@ -157,7 +157,9 @@ class ForeignStream(Stream):
             rest = rest[:-1]
         if any(isinstance(axis, str) for axis in rest):
             raise StreamError(f"a context needs the size of every axis of '{tensor.name}', but {tensor.axes} are free")
-        return np.zeros((self.batch, *rest, self._context) if self._within else (self.batch, self._context, *rest), tensor.dtype)
+        sizes = [axis for axis in rest if isinstance(axis, int)]
+        shape = (self.batch, *sizes, self._context) if self._within else (self.batch, self._context, *sizes)
+        return np.zeros(shape, tensor.dtype)
 
     def _with_context(self, array: Array) -> tuple[Array, Array]:
         """What the model takes, and the context of the next chunk."""
@@ -172,7 +174,9 @@ class ForeignStream(Stream):
             steps = [before, *(array[:, t] for t in range(array.shape[1]))]
             line, new = np.concatenate(steps, -1), array.shape[-1]
         except ValueError as error:
-            raise InputError(f"input '{self._name}' has the shape {array.shape}, which does not go on: {error}") from error
+            raise InputError(
+                f"input '{self._name}' has the shape {array.shape}, which does not go on: {error}"
+            ) from error
         windows = [line[..., t * new : t * new + size + new] for t in range(array.shape[1])]
         return np.stack(windows, 1), line[..., -size:]
 

@@ -41,13 +41,12 @@ def fits(before: Tensor, after: Tensor) -> bool:
     if not after.axes:  # a file that declares no shape says it so
         return True
     return len(before.axes) == len(after.axes) and all(
-        a == b or not (isinstance(a, int) and isinstance(b, int))
-        for a, b in zip(before.axes, after.axes, strict=True)
+        a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in zip(before.axes, after.axes, strict=True)
     )
 
 
 def given_pairs(inputs: Sequence[Tensor], outputs: Sequence[Tensor], states: Mapping[str, str]) -> Pairing:
-    """The pairs that a user has named. Raises UsageError where there are no such tensors, or they cannot be one state."""
+    """The pairs that a user has named. Raises UsageError where there are no such tensors, or they can be no state."""
     by_input, by_output = {t.name: t for t in inputs}, {t.name: t for t in outputs}
     for before, after in states.items():
         for name, what, known in ((before, "input", by_input), (after, "output", by_output)):

@@ -107,8 +107,8 @@ class Laid:
             before, after = states[state.input], outputs[state.output]
             if before.shape != after.shape or before.dtype != after.dtype:
                 raise StreamError(
-                    f"state '{state.input}' of {self._name} is {before.dtype} {before.shape}, but '{state.output}' came "
-                    f"out as {after.dtype} {after.shape}: they are not one state. Say which are with --state IN=OUT, "
+                    f"state '{state.input}' of {self._name} is {before.dtype} {before.shape}, but '{state.output}' "
+                    f"came out as {after.dtype} {after.shape}: they are not one state. Say which are with --state IN=OUT, "
                     "or load(states={...})"
                 )
 

@@ -144,7 +144,9 @@ class Model:
             one_step = self.layout.one_step
             return ForeignStream(self, self._runner, self._feed, batch, allow_nonfinite, context, one_step)
         if context:
-            raise StreamError(f"{self.name} keeps what it needs of the past in its states; a context is for other files")
+            raise StreamError(
+                f"{self.name} keeps what it needs of the past in its states; a context is for other files"
+            )
         return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)
 
     @property

@@ -272,9 +272,10 @@ def _declared(
         for i in (named or [i for i in open_ if i == 0])[:1]:
             axes[i] = BATCH
     for i, axis in enumerate(axes):
-        if isinstance(axis, str) and axis != BATCH and TIME not in axes:
-            if axis in times or ("." not in axis and _TIME_NAME.search(axis)):
-                axes[i] = TIME
+        if not isinstance(axis, str) or axis == BATCH or TIME in axes:
+            continue
+        if axis in times or ("." not in axis and _TIME_NAME.search(axis)):
+            axes[i] = TIME
     return tuple(axes)
 
 

@@ -1,11 +1,34 @@
-"""What a state is called before and after a call: `h` and `hn`, `state` and `stateN`, `l1_hidden_in` and `l1_hidden_out`."""
+"""What a state is called before and after a call: `h` and `hn`, `state` and `stateN`, `l1_in` and `l1_out`."""
 
 import re
 from itertools import product
 
 _MARKS = frozenset(
-    "in input inp prev previous old past initial init start i "
-    "out output next new updated n last final present cur current o".split()
+    [
+        "in",
+        "input",
+        "inp",
+        "prev",
+        "previous",
+        "old",
+        "past",
+        "initial",
+        "init",
+        "start",
+        "i",
+        "out",
+        "output",
+        "next",
+        "new",
+        "updated",
+        "n",
+        "last",
+        "final",
+        "present",
+        "cur",
+        "current",
+        "o",
+    ]
 )
 """Words that tell which side of a call a name stands on, and nothing else."""
 
@@ -15,11 +38,45 @@ _SYNONYMS = {
     **dict.fromkeys(("cache", "caches"), "cache"),
 }
 
-_STATE_WORDS = frozenset("h c cache state states rnn lstm gru memory mem carry past".split())
+_STATE_WORDS = frozenset(["h", "c", "cache", "state", "states", "rnn", "lstm", "gru", "memory", "mem", "carry", "past"])
 
 _DATA_WORDS = frozenset(
-    "x y audio signal wav waveform wave frame frames speech feature features feat feats data mel image sample samples "
-    "token tokens ids id pcm noisy enhanced clean mix spectrum spec mag text left right".split()
+    [
+        "x",
+        "y",
+        "audio",
+        "signal",
+        "wav",
+        "waveform",
+        "wave",
+        "frame",
+        "frames",
+        "speech",
+        "feature",
+        "features",
+        "feat",
+        "feats",
+        "data",
+        "mel",
+        "image",
+        "sample",
+        "samples",
+        "token",
+        "tokens",
+        "ids",
+        "id",
+        "pcm",
+        "noisy",
+        "enhanced",
+        "clean",
+        "mix",
+        "spectrum",
+        "spec",
+        "mag",
+        "text",
+        "left",
+        "right",
+    ]
 )
 """What the data themselves are called: an `audio_in` that becomes an `audio_out` is no state."""
 

@@ -113,7 +113,12 @@ def test_run_streams_and_writes_what_inspect_shows(folder):
     got = [[float(cell) for cell in line.split(",")] for line in streamed.stdout.splitlines()]
     np.testing.assert_allclose(got, expected[0], atol=1e-5)
     shown = json.loads(run("inspect", folder / "state.onnx", "--set", "sr=16000", "--json").stdout)
-    assert shown["pairs"][0] == {"input": "state", "output": "stateN", "why": "their names and their shapes", "sure": True}
+    assert shown["pairs"][0] == {
+        "input": "state",
+        "output": "stateN",
+        "why": "their names and their shapes",
+        "sure": True,
+    }
     written = run("inspect", folder / "state.onnx", "--set", "sr=16000", "--write", "-o", folder / "new.onnx", "--json")
     assert json.loads(written.stdout)["values"] == {"sr": 16000}
     again = run("run", folder / "new.onnx", "--input", folder / "x.csv", "--stream")
@@ -123,7 +128,9 @@ def test_run_streams_and_writes_what_inspect_shows(folder):
 def test_guesses_are_told(folder):
     result = run("run", folder / "order.onnx", "--input", folder / "x.csv", "--stream")
     assert "'p' is taken as the next 'a' (the same order among 2 of one shape)" in result.stderr
-    given = run("run", folder / "order.onnx", "--input", folder / "x.csv", "--stream", "--state", "a=p", "--state", "b=q")
+    given = run(
+        "run", folder / "order.onnx", "--input", folder / "x.csv", "--stream", "--state", "a=p", "--state", "b=q"
+    )
     assert (given.stderr, given.stdout) == ("", result.stdout)
 
 

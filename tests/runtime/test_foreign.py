@@ -68,7 +68,10 @@ def test_foreign_models_are_pickled_with_what_they_were_told(contents):
     assert [(p.input, p.output, p.why) for p in copy.pairs] == [("state", "stateN", "as was asked for")]
     x = frames(1, 4)
     np.testing.assert_array_equal(copy.run(x)["output"], found.run(x)["output"])
-    assert np.abs(load(contents["fused state"], values={"sr": 16000}).run(x)["output"] - found.run(x)["output"]).max() > 0.01
+    assert (
+        np.abs(load(contents["fused state"], values={"sr": 16000}).run(x)["output"] - found.run(x)["output"]).max()
+        > 0.01
+    )
 
 
 def wired(inputs, outputs, wires):
@@ -114,10 +117,17 @@ def test_what_is_unclear_is_refused_with_the_candidates(name):
     ],
 )
 def test_filters_have_no_states(inputs, outputs):
-    found = load(model(
-        [helper.make_node("Identity", [inputs[min(i, len(inputs) - 1)][0]], [n]) for i, (n, _) in enumerate(outputs)],
-        [info(n, s) for n, s in inputs], [info(n, s) for n, s in outputs], {},
-    ))
+    found = load(
+        model(
+            [
+                helper.make_node("Identity", [inputs[min(i, len(inputs) - 1)][0]], [n])
+                for i, (n, _) in enumerate(outputs)
+            ],
+            [info(n, s) for n, s in inputs],
+            [info(n, s) for n, s in outputs],
+            {},
+        )
+    )
     assert found.pairs == ()
     assert not found.signature.streamable
 
@@ -187,10 +197,13 @@ def moving_sum():
         helper.make_node("ReduceSum", ["input", "axis"], ["output"], keepdims=1),
         helper.make_node("Add", ["state", "output"], ["stateN"]),
     ]
-    inputs, outputs = [info("input", [None, None]), info("state", [None, 1])], [
-        info("output", [None, 1]),
-        info("stateN", [None, 1]),
-    ]
+    inputs, outputs = (
+        [info("input", [None, None]), info("state", [None, 1])],
+        [
+            info("output", [None, 1]),
+            info("stateN", [None, 1]),
+        ],
+    )
     return model(nodes, inputs, outputs, {"axis": np.array([1])})
 
 
@@ -253,7 +266,16 @@ def test_zero_sizes_scalars_and_every_type():
         "f16": TensorProto.FLOAT16, "f64": TensorProto.DOUBLE, "i8": TensorProto.INT8, "u8": TensorProto.UINT8,
         "i16": TensorProto.INT16, "i32": TensorProto.INT32, "i64": TensorProto.INT64, "b": TensorProto.BOOL,
     }  # fmt: skip
-    shapes = {"f16": ["n", 2], "f64": [0], "i8": [], "u8": [1], "i16": ["n"], "i32": ["n", 0], "i64": [], "b": ["n", "m"]}
+    shapes = {
+        "f16": ["n", 2],
+        "f64": [0],
+        "i8": [],
+        "u8": [1],
+        "i16": ["n"],
+        "i32": ["n", 0],
+        "i64": [],
+        "b": ["n", "m"],
+    }
     nodes = [helper.make_node("Identity", [name], [f"{name}_y"]) for name in kinds]
     found = load(
         model(

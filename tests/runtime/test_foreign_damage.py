@@ -1,6 +1,5 @@
 """Foreign files that are damaged, or that need what is not here: an error that names it, and never a crash."""
 
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -115,7 +114,7 @@ def test_a_crash_is_worked_around_or_told(monkeypatch, codes, left_out):
     answers = iter(codes)
     monkeypatch.setattr(trial.subprocess, "run", lambda *_, **__: _Done(next(answers)))
     if left_out is None:
-        with pytest.raises(UnsupportedFileError, match="crashes when it opens 'model'.*float32"):
+        with pytest.raises(UnsupportedFileError, match=r"crashes when it opens 'model'.*float32"):
             load(half())
     else:
         assert trial.optimisers_to_leave_out(half(), "model") == left_out

@@ -140,7 +140,12 @@ def same_order():
 def convolution_cache():
     """A causal convolution, (batch, channels, time), with the last three inputs kept in `cache`."""
     rng = np.random.default_rng(6)
-    weights = {"W": _weights(rng, 2, FEATURES, 4), "from": np.array([-3]), "to": np.array([2**31]), "axis": np.array([2])}
+    weights = {
+        "W": _weights(rng, 2, FEATURES, 4),
+        "from": np.array([-3]),
+        "to": np.array([2**31]),
+        "axis": np.array([2]),
+    }
     nodes = [
         helper.make_node("Concat", ["cache", "x"], ["whole"], axis=2),
         helper.make_node("Conv", ["whole", "W"], ["y"]),

@@ -8,7 +8,9 @@ _OPERATOR = re.compile(
     r"No Op registered for (?P<op>\S+) with domain_version of (?P<opset>\d+)|"
     r"error: (?P<domain>[\w.]*):(?P<own>\w+)\(-?\d+\) is not a registered function/op"
 )
-_OPSET = re.compile(r"Opset (?P<opset>\d+) is under development.*domain (?P<domain>\S+) is till opset (?P<most>\d+)", re.S)
+_OPSET = re.compile(
+    r"Opset (?P<opset>\d+) is under development.*domain (?P<domain>\S+) is till opset (?P<most>\d+)", re.S
+)
 _IR = re.compile(r"Unsupported model IR version: (?P<ir>\d+), max supported IR version: (?P<most>\d+)")
 _KERNEL = re.compile(r"Could not find an implementation for (?P<op>\w+)\((?P<opset>\d+)\)")
 
@@ -23,8 +25,8 @@ def refusal(name: str, version: str, error: Exception) -> FileError:
         )
     if found := _IR.search(text):
         return UnsupportedFileError(
-            f"'{name}' has the IR version {found['ir']}, but onnxruntime {version} reads up to {found['most']}. A newer "
-            f"onnxruntime may open it, or the file saved anew with ir_version {found['most']} or less"
+            f"'{name}' has the IR version {found['ir']}, but onnxruntime {version} reads up to {found['most']}. "
+            f"A newer onnxruntime may open it, or the file saved anew with ir_version {found['most']} or less"
         )
     if found := _OPERATOR.search(text):
         operator, domain = found["op"] or found["own"], found["domain"]

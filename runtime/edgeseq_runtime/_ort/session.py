@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from edgeseq_runtime._ort import onnxruntime as ort
 from edgeseq_runtime._ort import onnxruntime_pybind11_state as _pybind
 from edgeseq_runtime._ort.refusal import refusal
-from edgeseq_runtime._ort.trial import optimisers_to_leave_out
 from edgeseq_runtime.errors import ContractError, DamagedFileError, InputError, ProviderError, UsageError
 from edgeseq_runtime.signature import Axis, Signature, Tensor
 from edgeseq_runtime.wire import half_recurrent
@@ -74,7 +73,11 @@ class Session:
         options.log_severity_level = 4  # errors come as exceptions; the log would repeat them on stderr
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._name = name
-        left_out = optimisers_to_leave_out(content, name) if half_recurrent(content) else ()
+        left_out: tuple[str, ...] = ()
+        if half_recurrent(content):
+            from edgeseq_runtime._ort.trial import optimisers_to_leave_out  # few files need it
+
+            left_out = optimisers_to_leave_out(content, name)
         on_cpu = providers[0][0] == "CPUExecutionProvider"  # nothing to fall back to, and it would be told on stdout
         try:
             self._session = ort.InferenceSession(
