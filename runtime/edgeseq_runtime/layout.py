@@ -108,8 +108,8 @@ class Laid:
             if before.shape != after.shape or before.dtype != after.dtype:
                 raise StreamError(
                     f"state '{state.input}' of {self._name} is {before.dtype} {before.shape}, but '{state.output}' "
-                    f"came out as {after.dtype} {after.shape}: they are not one state. Say which are with --state IN=OUT, "
-                    "or load(states={...})"
+                    f"came out as {after.dtype} {after.shape}: they are not one state. Say which are with "
+                    "--state IN=OUT, or load(states={...})"
                 )
 
     def _call(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
