@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import edgeseq_runtime
 import typer
 from edgeseq_runtime.cadence import Cadence, keep_pace
 from edgeseq_runtime.errors import BudgetError, UsageError
 from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.signature import BATCH, TIME
 
-from edgeseq.cli.options import AsJson, ModelFile, Provider, Report, Threads
+from edgeseq.cli.foreign import open_model
+from edgeseq.cli.options import AsJson, Context, Fixed, ModelFile, Provider, Report, StatePairs, Threads
 from edgeseq.cli.output import check_report, markdown_table, show, size_text, table, write_report
 from edgeseq.cli.timed import reference_call
 
@@ -80,6 +80,9 @@ def bench(
             help="Exit with 1 where p50, p90, p99, p99.9, max or mean takes longer, e.g. p99=5ms.",
         ),
     ] = None,
+    settings: Fixed = None,
+    states: StatePairs = None,
+    context: Context = 0,
     threads: Threads = 1,
     provider: Provider = "auto",
     report: Report = None,
@@ -100,9 +103,11 @@ def bench(
     if rate is not None and not (stream and against is None):
         raise UsageError("--rate times one stream: give --stream, and leave --against out")
     check_report(report)
-    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
+    if context and not stream:
+        raise UsageError("--context is for --stream: it is what a chunk has of the one before")
+    loaded, _ = open_model(model, provider, threads, settings, states)
     sizes = loaded.sizes(batch, time if time is not None or not stream else 1)
-    calls = {loaded.name: model_call(loaded, sizes, stream)}
+    calls = {loaded.name: model_call(loaded, sizes, stream, context)}
     paced = keep_pace(calls[loaded.name], rate, seconds or PACED_SECONDS, sizes[TIME]) if rate is not None else None
     if paced is not None:
         latencies, held = {"answer": paced.answer, "call": paced.call}, paced.answer
