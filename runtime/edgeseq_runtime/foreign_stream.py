@@ -114,8 +114,9 @@ class ForeignStream(Stream):
         if not self._timed:
             return given, False
         single = {self._is_single(name, array) for name, array in given.items() if name in self._timed} == {True}
-        put = {name: array[None, None] if single else array[:, None] for name, array in given.items()}
-        return {name: put[name] if name in self._timed else array for name, array in given.items()}, single
+        for name in set(given) & set(self._timed):
+            given[name] = given[name][None, None] if single else given[name][:, None]
+        return given, single
 
     def _call(
         self, given: dict[str, Array], rows: NDArray[np.intp] | None

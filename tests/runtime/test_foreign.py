@@ -7,6 +7,7 @@ import pytest
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import ContractError, InputError, StreamError, UsageError
 from edgeseq_runtime.foreign_stream import ForeignStream
+from edgeseq_runtime.layout import Laid
 from foreign_models import FEATURES, STYLES, by_hand, info, model
 from onnx import TensorProto, helper
 
@@ -53,6 +54,21 @@ def test_streams_as_onnxruntime_by_hand(contents, name, rows):
         again = stepped.step(x[:, 0])[answer]
         np.testing.assert_allclose(again[1], expected[1, 0], rtol=1e-5, atol=1e-6)
         assert np.abs(again[0] - expected[0, 0]).max() > 1e-4
+        some = found.stream(rows)
+        for t in range(4):
+            some.step(x[:2, t].astype(found.signature.inputs[0].dtype), rows=[2, 0])
+        whole = some.step(x[:, 4].astype(found.signature.inputs[0].dtype))[answer]
+        alone = by_hand(style, contents[name], np.concatenate([x[[1, 0], :4], x[[0, 2], 4:5]], 1))[0][:, 4]
+        np.testing.assert_allclose(whole[[0, 2]], alone, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(whole[1], by_hand(style, contents[name], x[:, 4:5])[0][1, 0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, style in STYLES.items() if not style.rows])
+def test_rows_do_not_step_alone_where_a_call_takes_all(contents, name):
+    found = opened(STYLES[name], contents[name])
+    frame = np.zeros((0, FEATURES), found.signature.inputs[0].dtype)
+    with pytest.raises(StreamError, match=r"takes 1 rows? in every call"):
+        found.stream().step(frame, rows=[])
 
 
 def test_a_stream_of_another_file_is_refused(contents):
@@ -222,6 +238,30 @@ def test_context_is_put_before_each_chunk(rows):
     np.testing.assert_array_equal(stream.run(x[:, :4])["output"], after)
     stream.reset()
     np.testing.assert_allclose(stream.run(x[:, :5])["output"], got[0], atol=1e-6)
+
+
+def test_rows_keep_their_states_and_contexts():
+    x = np.random.default_rng(5).standard_normal((3, 6)).astype(np.float32)
+    stream, alone = load(moving_sum()).stream(3, context=2), [load(moving_sum()).stream(context=2) for _ in range(3)]
+    for t, rows in enumerate(([0, 2], [1], [], [2, 1, 0], [True, False, True], [0, 1, 2])):  # one is a mask
+        numbers = np.flatnonzero(rows).tolist() if t == 4 else rows
+        got = stream.step(x[numbers, t], rows=rows)["output"]
+        expected = [alone[row].step(x[row : row + 1, t])["output"][0] for row in numbers]
+        np.testing.assert_allclose(got, np.reshape(expected, got.shape), atol=1e-6)
+    before = stream.state
+    for rows, out, error in (([0, 0], None, StreamError), ([3], None, StreamError), ([1], np.zeros(7), InputError)):
+        with pytest.raises(error):
+            stream.step(np.ones(len(rows), np.float32), None if out is None else {"output": out}, rows=rows)
+    assert all((stream.state.arrays[name] == array).all() for name, array in before.arrays.items())
+
+
+def test_a_second_thread_is_refused(monkeypatch):
+    stream = load(moving_sum()).stream(context=3)
+    monkeypatch.setattr(Laid, "run_checked", lambda *_: stream.step(np.ones(1, np.float32)))
+    with pytest.raises(StreamError, match="two threads use it at once"):
+        stream.run(np.ones((1, 4), np.float32))
+    monkeypatch.undo()
+    assert stream.run(np.ones((1, 4), np.float32))["output"] == 4
 
 
 def test_context_within_a_step_of_fixed_size():
