@@ -213,7 +213,7 @@ def test_what_was_written_goes_into_files(suffix, capsys, tmp_path):
         (("--text", "a", "--set", "temperature"), "write NAME=VALUE"),
         (("--text", "a", "--set", "top_k=1.5"), "a whole number is expected"),
         (("--text", "a", "--input", "x.npz"), "stands without --input"),
-        (("--text", "a", "--stream"), "stands without --input and --stream"),
+        (("--text", "a", "--stream"), "stands without --input, --stream and --chunk"),
     ],
 )
 def test_what_cannot_be_set_is_told_in_words(arguments, message, capsys):

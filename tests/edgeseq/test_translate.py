@@ -404,8 +404,8 @@ def test_chance_of_a_length_that_the_file_has_fixed(files, tmp_path, given, sett
         ("words", ["--input", "tokens={folder}/x.txt"], "and without a name"),
         ("words", ["--input", "{folder}/x.txt", "--input", "lengths={folder}/l.npy"], "as its only --input"),
         ("words", ["--input", "{folder}/none.txt"], "none.txt' does not exist"),
-        ("words", ["--input", "{folder}/x.md"], "give a file that ends in .npy, .npz, .csv, .jsonl, .txt"),
-        ("sound", ["--input", "{folder}/x.md"], "give a file that ends in .npy, .npz, .csv, .jsonl\n"),
+        ("words", ["--input", "{folder}/x.md"], "give a file that ends in .npy, .npz, .csv, .jsonl, .txt, .wav"),
+        ("sound", ["--input", "{folder}/x.md"], "give a file that ends in .npy, .npz, .csv, .jsonl, .wav\n"),
         (
             "words",
             ["--input", "{folder}/blank.txt"],
