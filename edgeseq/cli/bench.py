@@ -13,7 +13,7 @@ from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.signature import BATCH, TIME
 
 from edgeseq.cli.foreign import open_model
-from edgeseq.cli.options import AsJson, Context, Fixed, ModelFile, Provider, Report, StatePairs, Threads
+from edgeseq.cli.options import AsJson, Context, Fixed, ModelFile, Provider, Report, StatePairs, Threads, thread_count
 from edgeseq.cli.output import check_report, markdown_table, show, size_text, table, write_report
 from edgeseq.cli.timed import reference_call
 
@@ -83,7 +83,7 @@ def bench(
     settings: Fixed = None,
     states: StatePairs = None,
     context: Context = 0,
-    threads: Threads = 1,
+    threads: Threads = "1",
     provider: Provider = "auto",
     report: Report = None,
     as_json: AsJson = False,
@@ -105,7 +105,8 @@ def bench(
     check_report(report)
     if context and not stream:
         raise UsageError("--context is for --stream: it is what a chunk has of the one before")
-    loaded, _ = open_model(model, provider, threads, settings, states)
+    loaded, _ = open_model(model, provider, thread_count(threads), settings, states)
+    count = loaded.threads.count
     sizes = loaded.sizes(batch, time if time is not None or not stream else 1)
     calls = {loaded.name: model_call(loaded, sizes, stream, context)}
     paced = keep_pace(calls[loaded.name], rate, seconds or PACED_SECONDS, sizes[TIME]) if rate is not None else None
@@ -114,7 +115,7 @@ def bench(
     else:
         if against is not None:
             name = against.name if against.name != loaded.name else str(against)
-            calls[name] = reference_call(against, loaded, sizes, stream, provider, threads)
+            calls[name] = reference_call(against, loaded, sizes, stream, provider, count)
         latencies = measure(calls, seconds or SECONDS)
         held = latencies[loaded.name]
     budgets = [Budget(f, limit, figure_of(held, f)) for f, limit in limits]
@@ -123,7 +124,7 @@ def bench(
         "model": str(model),
         "mode": "stream" if stream else "run",
         "provider": loaded.provider.name,
-        "threads": threads,
+        "threads": {"count": count, "reason": loaded.threads.reason},
         "sizes": sizes,
         "latency": held.to_json(),
         "against": compared,
@@ -132,7 +133,7 @@ def bench(
     }
     shape = f"batch {sizes.get(BATCH, 1)} × {sizes.get(TIME, 1)} steps"
     pace = f", {rate:g} steps a second" if rate is not None else ""
-    title = f"{'Stream' if stream else 'Run'}, {shape}{pace}, {loaded.provider.name}, threads: {threads}"
+    title = f"{'Stream' if stream else 'Run'}, {shape}{pace}, {loaded.provider.name}, threads: {count}"
     closing = [*_kept(budgets), *(_ratio(compared) if paced is None else _pace(paced))]
     write_report(report, value, _markdown(title, latencies, closing))
     show(value, table(title, COLUMNS, _rows(latencies)), *closing, as_json=as_json)

@@ -9,14 +9,15 @@ import edgeseq_runtime
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import TIME, Signature
 
-from edgeseq.cli.settings import parse_settings, split_settings
+from edgeseq.cli.settings import Settings, parse_settings, split_settings
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
+    from edgeseq_runtime.threads import ThreadCount
 
 
 def open_model(
-    path: Path, provider: str, threads: int, settings: Sequence[str] | None, states: Sequence[str] | None
+    path: Path, provider: str, threads: "ThreadCount", settings: Sequence[str] | None, states: Sequence[str] | None
 ) -> tuple["Model", Mapping[str, int]]:
     """The model with its values, inputs and states as they were given, and the sizes that only what is drawn has.
 
@@ -25,11 +26,11 @@ def open_model(
     """
     given = parse_states(states)
     told = parse_settings(settings or [])
-    loaded = edgeseq_runtime.load(path, provider=provider, threads=threads, states=given)
-    values, sizes = (told, {}) if loaded.contract is None else split_settings(loaded, told)
-    if values:
-        loaded = edgeseq_runtime.load(path, provider=provider, threads=threads, values=values, states=given)
-    return loaded, sizes
+    values: Settings = told
+    sizes: Mapping[str, int] = {}
+    if told and (looked_at := edgeseq_runtime.load(path, provider="cpu", states=given)).contract is not None:
+        values, sizes = split_settings(looked_at, told)
+    return edgeseq_runtime.load(path, provider=provider, threads=threads, values=values, states=given), sizes
 
 
 def parse_states(given: Sequence[str] | None) -> dict[str, str] | None:

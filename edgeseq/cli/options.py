@@ -1,9 +1,13 @@
 """Options that several commands have, written once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from edgeseq_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeseq_runtime.threads import ThreadCount
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the table.")]
 
@@ -15,7 +19,22 @@ Provider = Annotated[
     ),
 ]
 
-Threads = Annotated[int, typer.Option(min=1, metavar="N", help="Threads inside one operator.")]
+Threads = Annotated[
+    str,
+    typer.Option(
+        metavar="N|auto", help="Threads inside one operator; auto takes what runs the typical shape fastest here."
+    ),
+]
+
+
+def thread_count(text: str) -> "ThreadCount":
+    """What --threads says. Raises UsageError."""
+    if text == "auto":
+        return "auto"
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--threads {text} is not understood; give a number, at least 1, or auto")
+    return int(text)
+
 
 Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report to FILE.json or FILE.md.")]
 

@@ -18,7 +18,7 @@ from rich.console import RenderableType
 
 from edgeseq import live
 from edgeseq.cli.foreign import new_samples, open_model, tell_guesses
-from edgeseq.cli.options import AsJson, Context, ModelFile, Provider, StatePairs, Threads
+from edgeseq.cli.options import AsJson, Context, ModelFile, Provider, StatePairs, Threads, thread_count
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_bar, show, table, warn
 from edgeseq.cli.piecewise import run_piecewise
 from edgeseq.cli.settings import with_chance
@@ -101,7 +101,7 @@ def run(
     context: Context = 0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of what is drawn at random.")] = 0,
     provider: Provider = "auto",
-    threads: Threads = 1,
+    threads: Threads = "1",
     as_json: AsJson = False,
 ) -> None:
     """Run a model on data, whole or as a live filter.
@@ -161,7 +161,7 @@ def run(
         raise UsageError("--context is for --stream: it is what a chunk has of the one before")
     if texts and (inputs or stream or chunk):
         raise UsageError("--text is for whole texts, so it stands without --input, --stream and --chunk")
-    loaded, sizes = open_model(model, provider, threads, settings, states)
+    loaded, sizes = open_model(model, provider, thread_count(threads), settings, states)
     given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
     rate_hz = _checked_rate(loaded, given, rate)
     if stream or chunk:

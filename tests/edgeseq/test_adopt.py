@@ -37,7 +37,8 @@ def test_a_contract_holds_what_was_found(name):
     stream = written.stream(rows)
     got = np.stack([stream.step(x[:, t].astype(written.signature.inputs[0].dtype))[answer] for t in range(5)], 1)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(written.run(x)[answer], expected, rtol=1e-5, atol=1e-6)
+    if not style.by_call:
+        np.testing.assert_allclose(written.run(x)[answer], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["time-major h, c", "fused state", "layers", "the same order", "in a subgraph"])

@@ -44,12 +44,12 @@ def test_streams_as_onnxruntime_by_hand(contents, name, rows):
     stepped, chunked = found.stream(rows), found.stream(rows)
     steps = np.stack([stepped.step(x[:, t].astype(found.signature.inputs[0].dtype))[answer] for t in range(7)], 1)
     pieces = np.concatenate([chunked.run(x[:, a:b])[answer] for a, b in ((0, 3), (3, 3), (3, 4), (4, 7))], 1)
-    for answers in (steps, pieces, found.run(x)[answer]):
+    for answers in (steps,) if style.by_call else (steps, pieces, found.run(x)[answer]):
         np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-6)
-    for stream in (stepped, chunked):
+    for stream in (stepped,) if style.by_call else (stepped, chunked):
         for state, array in states.items():
             np.testing.assert_allclose(stream.state.arrays[state].ravel(), array.ravel(), rtol=1e-5, atol=1e-6)
-    if rows > 1:
+    if rows > 1 and not style.by_call:
         stepped.reset([1])
         again = stepped.step(x[:, 0])[answer]
         np.testing.assert_allclose(again[1], expected[1, 0], rtol=1e-5, atol=1e-6)

@@ -209,14 +209,39 @@ def contrib():
     return model(nodes, inputs, outputs, weights | {"axis": np.array([1])}, domains=("com.microsoft",))
 
 
+def quantised():
+    """What onnxruntime's quantiser makes of an LSTM: int8 weights, and x quantised anew in every call."""
+    rng = np.random.default_rng(10)
+    weights = {"B": _weights(rng, 1, 8 * UNITS)}
+    for name, size in (("W", FEATURES), ("R", UNITS)):
+        weights[name] = rng.integers(-100, 100, (1, size, 4 * UNITS)).astype(np.int8)
+        weights |= {f"{name}_scale": np.full(1, 0.01, np.float32), f"{name}_zero": np.zeros(1, np.int8)}
+    ends = ["W_scale", "W_zero", "R_scale", "R_zero"]
+    nodes = [
+        helper.make_node(
+            "DynamicQuantizeLSTM", ["x", "W", "R", "B", "", "h", "c", "", *ends], ["y4", "hn", "cn"],
+            domain="com.microsoft", hidden_size=UNITS,
+        ),
+        helper.make_node("Squeeze", ["y4", "one"], ["y"]),
+    ]  # fmt: skip
+    state = [1, "batch", UNITS]
+    inputs = [info("x", ["time", "batch", FEATURES]), info("h", state), info("c", state)]
+    outputs = [info("y", ["time", "batch", UNITS]), info("hn", state), info("cn", state)]
+    return model(nodes, inputs, outputs, {**weights, "one": np.array([1])}, domains=("com.microsoft",))
+
+
 @dataclass(frozen=True)
 class Style:
-    """A way to carry states. axes: those of x in the graph; rows: whether it takes more than one."""
+    """A way to carry states. axes: those of x in the graph; rows: whether it takes more than one.
+
+    by_call: whether an answer depends on what else is in the call, as where a whole input is quantised at once.
+    """
 
     make: Callable[[], bytes]
     states: dict[str, str]
     axes: str = "tbf"
     rows: bool = True
+    by_call: bool = False
     fixed: dict[str, int] = field(default_factory=dict)
 
 
@@ -238,6 +263,7 @@ STYLES = {
     "in a subgraph": Style(in_subgraph, {"h_in": "h_out"}, fixed={"loud": True}),
     "double and int64": Style(double_state, {"memory": "memory_next", "count": "count_next"}, "f", rows=False),
     "contrib operator": Style(contrib, {"prev_state": "next_state"}, "bf"),
+    "quantised": Style(quantised, H_C, by_call=True),
 }
 """Every style by its name."""
 
@@ -246,6 +272,7 @@ def by_hand(style, content, x):
     """The answers and the last states of onnxruntime, step by step. x: (batch, time, features)."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1  # as load has it; with more, a quantised operator scales parts of a batch apart
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     declared = {node.name: node for node in session.get_inputs()}
     answer = next(node.name for node in session.get_outputs() if node.name not in style.states.values())
