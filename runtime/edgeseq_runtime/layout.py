@@ -81,10 +81,6 @@ class Laid:
         """As `Session.memory`."""
         return self._session.memory(lengths, changing)
 
-    def uncaptured(self, reason: str) -> Memory:
-        """As `Session.uncaptured`."""
-        return self._session.uncaptured(reason)
-
     def bind(
         self,
         memory: Memory,

@@ -66,7 +66,7 @@ class Stream:
         if memory.capture.used:
             problem = replayed_otherwise(self._direction, runner, signature, sizes, buffers, fixed)
             if problem:
-                memory = session.uncaptured(problem)
+                memory = memory.uncaptured(problem)
                 self._direction = directions(session, memory, signature, sizes, buffers, fixed, initial)
         self.cuda_graphs = memory.capture
         self._tensors = {t.name: t for t in signature.inputs}

@@ -31,6 +31,10 @@ class Memory(Protocol):
 
     capture: Capture
 
+    def uncaptured(self, reason: str) -> "Memory":
+        """The same without captured graphs, and why."""
+        ...
+
     def bind(
         self,
         inputs: Mapping[str, Array],
@@ -66,6 +70,10 @@ class HostMemory:
         self._session = session
         self.capture = capture
 
+    def uncaptured(self, reason: str) -> Memory:
+        """As `Memory.uncaptured`."""
+        return HostMemory(self._session, Capture(False, reason))
+
     def bind(
         self,
         inputs: Mapping[str, Array],
@@ -92,16 +100,28 @@ class DeviceMemory:
     one graph, so the two directions of a stream's states are two.
 
     Args:
-        device: as onnxruntime names it in an OrtValue: "cuda", or in tests "cpu".
-        capture: whether the session captures CUDA graphs.
+        device: as onnxruntime names it in an OrtValue, "cuda" or in tests "cpu", and its number.
+        capture: whether the session captures CUDA graphs; plain: one that does not, where it does.
+        read: on which device each input is read, where onnxruntime is not to be asked.
     """
 
-    def __init__(self, session: Any, device: str, capture: Capture) -> None:
+    def __init__(
+        self,
+        session: Any,
+        device: tuple[str, int],
+        capture: Capture,
+        plain: Any = None,
+        read: Mapping[str, str | None] | None = None,
+    ) -> None:
         self.capture = capture
-        self._session, self._device = session, device
-        self._places = places(session)
+        self._session, self.device, self._plain = session, device, plain or session
+        self._places = places(session) if read is None else read
         self._values: dict[int, tuple[Any, Array]] = {}
         self._bound = 0
+
+    def uncaptured(self, reason: str) -> Memory:
+        """As `Memory.uncaptured`."""
+        return DeviceMemory(self._plain, self.device, Capture(False, reason))
 
     def bind(
         self,
@@ -147,7 +167,8 @@ class DeviceMemory:
         """The device's value of an array, made and filled when it is first asked for."""
         known, host = self._values.get(_address(array), (None, array))
         if known is None:
-            known = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype.type, place or self._device, 0)
+            device, number = ("cpu", 0) if place == "cpu" else self.device
+            known = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype.type, device, number)
             known.update_inplace(array)
             self._values[_address(array)] = (known, array)
         elif host.shape != array.shape:
@@ -202,7 +223,7 @@ class _DeviceBound:
         self.fixed: list[Array] = []
 
     def run(self) -> None:
-        """As `Bound.run`. What was bound in another place than it is read in was copied there, once: so bind it anew."""
+        """As `Bound.run`. What is bound elsewhere than it is read is copied there once, so it has to be bound anew."""
         for upload, array in self.uploads:
             upload(array)
         for name, value in self.unplaced:

@@ -11,7 +11,7 @@ from edgeseq_runtime._ort.assignment import assignment, places, record
 from edgeseq_runtime._ort.memory import Bound, DeviceMemory, HostMemory, Memory
 from edgeseq_runtime._ort.refusal import refusal
 from edgeseq_runtime.capture import CPU, CUDA, Assignment, Capture, decide
-from edgeseq_runtime.errors import ContractError, DamagedFileError, FileError, InputError, ProviderError, UsageError
+from edgeseq_runtime.errors import ContractError, DamagedFileError, EdgeseqError, InputError, ProviderError, UsageError
 from edgeseq_runtime.signature import Axis, Signature, Tensor
 from edgeseq_runtime.wire import half_recurrent
 
@@ -156,18 +156,15 @@ class Session:
         capture = self.capture(lengths, changing)
         if self.providers[0] != CUDA:
             return HostMemory(self._session, capture)
-        if not capture.used:
-            return DeviceMemory(self._session, "cuda", capture)
         content, name, ((first, options), *others), threads, folder = self._arguments
+        plain = DeviceMemory(self._session, ("cuda", int(options.get("device_id", 0))), capture)
+        if not capture.used:
+            return plain
         try:
-            session = Session(content, name, [(first, {**options, CAPTURES: 1}), *others], threads, folder)
-        except (FileError, ProviderError) as error:
-            return self.uncaptured(f"onnxruntime refused to capture: {error}")
-        return DeviceMemory(session._session, "cuda", capture)
-
-    def uncaptured(self, reason: str) -> Memory:
-        """The device's memory without captured graphs, for this reason."""
-        return DeviceMemory(self._session, "cuda", Capture(False, reason))
+            captured = Session(content, name, [(first, {**options, CAPTURES: 1}), *others], threads, folder)
+        except EdgeseqError as error:
+            return plain.uncaptured(f"onnxruntime refused to capture: {error}")
+        return DeviceMemory(captured._session, plain.device, capture, self._session)
 
     def check_signature(self, signature: Signature, layout: Mapping[str, tuple[Axis, ...]] | None = None) -> None:
         """Raise ContractError where a contract's names, types or ranks are not those of the graph.
