@@ -11,9 +11,12 @@ from edgeseq_runtime._ort.memory import DeviceMemory
 from edgeseq_runtime.capture import CPU, CUDA, Capture, decide
 from edgeseq_runtime.errors import InputError
 from edgeseq_runtime.feed import Feed
+from edgeseq_runtime.foreign_stream import ForeignStream
+from edgeseq_runtime.layout import Laid
 from edgeseq_runtime.placement import described, lines
 from edgeseq_runtime.replay import REPEATS, Replayed
 from edgeseq_runtime.stream import Stream
+from foreign_models import FEATURES, STYLES
 
 CAPTURED, PLAIN = Capture(True, "in a test"), Capture(False, "in a test")
 HERE = ("cpu", 0)
@@ -29,7 +32,8 @@ class Frozen(DeviceMemory):
 
 def on_device(model, batch=1, capture=PLAIN, kind=DeviceMemory, **options):
     memory = kind(model._session._session, HERE, capture, **options)
-    return Stream(model, model._session, model._runner, model._feed, batch, False, memory)
+    session = model._runner if isinstance(model._runner, Laid) else model._session
+    return Stream(model, session, model._runner, model._feed, batch, False, memory)
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +83,27 @@ def test_a_stream_on_a_device_has_the_bits_of_one_on_the_host(opened, name, batc
     same(device.state.arrays, host.state.arrays)
 
 
-def test_learned_states_and_those_of_another_stream(opened):
+def test_streams_on_a_device_share_nothing(opened):
     model = opened["gru"]
     first, second = on_device(model), on_device(model)
     first.step(np.ones(2))
     same(second.step(np.zeros(2)), model.stream().step(np.zeros(2)))
+
+
+@pytest.mark.parametrize("capture", [PLAIN, CAPTURED], ids=["plain", "captured"])
+@pytest.mark.parametrize("style", STYLES)
+def test_files_of_other_exporters(style, capture):
+    model = load(STYLES[style].make(), values=STYLES[style].fixed)
+    batch = 3 if STYLES[style].rows else 1
+    host = model.stream(batch)
+    if isinstance(host, ForeignStream):
+        pytest.skip("it binds nothing")
+    device = on_device(model, batch, capture)
+    assert device.cuda_graphs == capture
+    for frame in np.random.default_rng(0).standard_normal((4, batch, FEATURES)):
+        frame = frame.astype(model.signature.inputs[0].dtype)
+        same(device.step(frame), host.step(frame))
+    same(device.state.arrays, host.state.arrays)
 
 
 def test_states_are_not_copied_between_steps(opened):
