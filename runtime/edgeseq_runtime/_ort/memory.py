@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from edgeseq_runtime._ort import onnxruntime as ort
 from edgeseq_runtime._ort.assignment import places
-from edgeseq_runtime.capture import Capture
+from edgeseq_runtime.capture import CPU, Capture
 from edgeseq_runtime.errors import StreamError
 
 Array = NDArray[Any]
+Arrays = Mapping[str, Array]
 
 
 class Bound(Protocol):
@@ -23,25 +24,20 @@ class Bound(Protocol):
         ...
 
 
-class Memory(Protocol):
+class Memory:
     """Where buffers live. A caller always has host arrays; an array that is given to several bindings is one buffer.
 
     capture: whether runs are replayed as captured CUDA graphs, and why.
     """
 
-    capture: Capture
+    def __init__(self, session: Any, capture: Capture) -> None:
+        self._session, self.capture = session, capture
 
     def uncaptured(self, reason: str) -> "Memory":
         """The same without captured graphs, and why."""
-        ...
+        raise NotImplementedError
 
-    def bind(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Mapping[str, Array],
-        changing: Collection[str],
-        kept: Mapping[str, str],
-    ) -> Bound:
+    def bind(self, inputs: Arrays, outputs: Arrays, changing: Collection[str], kept: Mapping[str, str]) -> Bound:
         """Bind arrays as the inputs and outputs of repeated runs.
 
         Args:
@@ -49,51 +45,29 @@ class Memory(Protocol):
             kept: inputs by outputs: the states, which stay where they are. Other inputs are read once, here, or in
                 every run.
         """
-        ...
+        raise NotImplementedError
 
     def fetch(self, arrays: Iterable[Array]) -> None:
-        """Bring what is kept into the host arrays."""
-        ...
+        """Bring what is kept elsewhere into the host arrays."""
 
     def store(self, arrays: Iterable[Array]) -> None:
         """Put the host arrays where they are kept."""
-        ...
 
 
-class HostMemory:
+class HostMemory(Memory):
     """Host arrays, read and written where they lie. On the CPU a run creates no array and looks up no name.
 
     Another provider copies a bound input when it is bound and not when it is run, so there each run copies.
     """
 
-    def __init__(self, session: Any, capture: Capture) -> None:
-        self._session = session
-        self.capture = capture
-
-    def uncaptured(self, reason: str) -> Memory:
-        """As `Memory.uncaptured`."""
-        return HostMemory(self._session, Capture(False, reason))
-
-    def bind(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Mapping[str, Array],
-        changing: Collection[str],
-        kept: Mapping[str, str],
-    ) -> Bound:
+    def bind(self, inputs: Arrays, outputs: Arrays, changing: Collection[str], kept: Mapping[str, str]) -> Bound:
         """As `Memory.bind`."""
-        if self._session.get_providers()[0] == "CPUExecutionProvider":
+        if self._session.get_providers()[0] == CPU:
             return _HostBound(self._session, inputs, outputs)
         return _CopyingBound(self._session, inputs, outputs)
 
-    def fetch(self, arrays: Iterable[Array]) -> None:
-        """Nothing is to be done: they are there."""
 
-    def store(self, arrays: Iterable[Array]) -> None:
-        """Nothing is to be done: they are read where they lie."""
-
-
-class DeviceMemory:
+class DeviceMemory(Memory):
     """Values on a device at fixed addresses, with host arrays beside them.
 
     A run copies what changes to the device and the outputs back; states stay. With captured graphs each binding is
@@ -113,8 +87,8 @@ class DeviceMemory:
         plain: Any = None,
         read: Mapping[str, str | None] | None = None,
     ) -> None:
-        self.capture = capture
-        self._session, self.device, self._plain = session, device, plain or session
+        super().__init__(session, capture)
+        self.device, self._plain = device, plain or session
         self._places = places(session) if read is None else read
         self._values: dict[int, tuple[Any, Array]] = {}
         self._bound = 0
@@ -123,13 +97,7 @@ class DeviceMemory:
         """As `Memory.uncaptured`."""
         return DeviceMemory(self._plain, self.device, Capture(False, reason))
 
-    def bind(
-        self,
-        inputs: Mapping[str, Array],
-        outputs: Mapping[str, Array],
-        changing: Collection[str],
-        kept: Mapping[str, str],
-    ) -> Bound:
+    def bind(self, inputs: Arrays, outputs: Arrays, changing: Collection[str], kept: Mapping[str, str]) -> Bound:
         """As `Memory.bind`. An input that is read on the host lies there; one whose place is not told is bound anew."""
         binding = self._session.io_binding()
         bound = _DeviceBound(self._session, binding, self._next_options())
@@ -189,7 +157,7 @@ class DeviceMemory:
 class _HostBound:
     """Arrays bound where they lie."""
 
-    def __init__(self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+    def __init__(self, session: Any, inputs: Arrays, outputs: Arrays) -> None:
         self._buffers = (dict(inputs), dict(outputs))  # onnxruntime keeps addresses only
         self._binding = session.io_binding()
         for name, array in inputs.items():
@@ -202,7 +170,7 @@ class _HostBound:
 class _CopyingBound:
     """Arrays that are given to and taken from ordinary runs."""
 
-    def __init__(self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+    def __init__(self, session: Any, inputs: Arrays, outputs: Arrays) -> None:
         self._session, self._inputs, self._outputs = session, dict(inputs), dict(outputs)
 
     def run(self) -> None:
