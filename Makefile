@@ -5,8 +5,9 @@ PIP     ?= .venv/bin/pip install --quiet --disable-pip-version-check
 BIN     := .venv/bin
 RECIPES  = $(wildcard models/*/recipe.toml)
 WORKERS ?= 2
+RUNTIME ?= cpu
 
-.PHONY: help demo test test-full test-arm64 check format bench models data clean
+.PHONY: help demo test test-full test-gpu test-arm64 check format bench models data clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,13 +20,16 @@ demo: .venv/.installed .venv/.data  ## train an LSTM on real data, export it, pr
 	$(BIN)/edgeseq run out/demo/lstm.onnx --input out/demo/sample.npz
 	$(BIN)/edgeseq bench out/demo/lstm.onnx --against out/demo/lstm.pt
 
-test test-full models: export OMP_NUM_THREADS = 1  # two workers on two cores; and one thread trains the same everywhere
+test test-full test-gpu models: export OMP_NUM_THREADS = 1  # two workers on two cores; and one thread trains the same everywhere
 
 test: .venv/.installed .venv/.data  ## the tests, with a pairwise subset of the parity grid
 	$(BIN)/pytest -n $(WORKERS) -m "not full"
 
 test-full: .venv/.installed .venv/.data  ## the tests, with all of the parity grid
 	$(BIN)/pytest -n $(WORKERS)
+
+test-gpu: .venv/.installed  ## the tests that need an NVIDIA GPU, in a new clone with RUNTIME=gpu; skipped without one
+	$(BIN)/pytest -m gpu tests/runtime
 
 test-arm64: .venv/.installed  ## every file of models/ proven on emulated 64-bit Arm; as root on Debian, otherwise skipped
 	$(BIN)/python tests/arm64/emulated.py
@@ -64,7 +68,7 @@ clean:  ## remove .venv, out and every cache
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml runtime/pyproject.toml constraints.txt | .venv/bin/pip
-	$(PIP) -c constraints.txt -e "./runtime[cpu]" -e ".[dev]"
+	$(PIP) -c constraints.txt -e "./runtime[$(RUNTIME)]" -e ".[dev]"
 	@touch $@
 
 .venv/.data: requirements-data.txt | .venv/bin/pip

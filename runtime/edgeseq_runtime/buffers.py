@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseq_runtime._ort.memory import Memory
 from edgeseq_runtime._ort.session import Session
 from edgeseq_runtime.layout import Laid
 from edgeseq_runtime.signature import BATCH, Signature
@@ -22,20 +23,55 @@ class Direction:
     def __init__(
         self,
         session: Session | Laid,
+        memory: Memory,
         signature: Signature,
         sizes: Mapping[str, int],
-        inputs: dict[str, Array],
+        frames: Mapping[str, Array],
+        fixed: Mapping[str, Array],
         states: dict[str, Array],
         write: dict[str, Array],
     ) -> None:
         self.states = states
+        self._memory = memory
         buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.outputs}
-        states_out = {s.output: write[s.input] for s in signature.states}
-        self._binding = session.bind({**inputs, **states}, {**buffers, **states_out})  # it keeps the buffers alive
+        pairs = {s.output: s.input for s in signature.states}
+        inputs = {**frames, **fixed, **states}
+        outputs = {**buffers, **{name: write[state] for name, state in pairs.items()}}
+        self._binding = session.bind(memory, inputs, outputs, frames, pairs)  # it keeps the buffers alive
         self.run = self._binding.run
         outputs = {t.name: buffers[t.name][:, 0] if t.kind == "step" else buffers[t.name] for t in signature.outputs}
         self.batched = Answer(outputs)
         self.single = Answer({n: a.reshape(a.shape[1:]) for n, a in outputs.items()} if sizes[BATCH] == 1 else {})
+
+    def fetch(self) -> dict[str, Array]:
+        """`states` as they are now; what is written into them counts from `store` on."""
+        self._memory.fetch(self.states.values())
+        return self.states
+
+    def store(self) -> None:
+        """Take what was written into `states`."""
+        self._memory.store(self.states.values())
+
+
+def directions(
+    session: Session | Laid,
+    memory: Memory,
+    signature: Signature,
+    sizes: Mapping[str, int],
+    frames: Mapping[str, Array],
+    fixed: Mapping[str, Array],
+    initial: Mapping[str, Array],
+) -> Direction:
+    """The first of two directions that change places, each the other's `other`.
+
+    Args:
+        frames: the inputs that change from step to step; fixed: those that do not; initial: the states to start from.
+    """
+    here, there = ({name: array.copy() for name, array in initial.items()} for _ in range(2))
+    first = Direction(session, memory, signature, sizes, frames, fixed, here, there)
+    first.other = Direction(session, memory, signature, sizes, frames, fixed, there, here)
+    first.other.other = first
+    return first
 
 
 class Answer:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseq_runtime.capture import Capture
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast
 from edgeseq_runtime.guards import Rows, Turn, check_out, chosen_rows, refuse_nonfinite
@@ -42,6 +43,13 @@ class _Held:
     def __init__(self, states: dict[str, Array]) -> None:
         self.states = states
 
+    def fetch(self) -> dict[str, Array]:
+        """The states, which are always on the host."""
+        return self.states
+
+    def store(self) -> None:
+        """Nothing is to be done."""
+
 
 class ForeignStream(Stream):
     """A stream that binds nothing: any chunk, with samples of the one before put in front of it.
@@ -76,6 +84,7 @@ class ForeignStream(Stream):
         self._direction: Any = _Held(states)
         self._batch_axes = {CONTEXT: 0, **{s.input: s.batch_axis for s in signature.states}}
         self._turn = Turn()
+        self.cuda_graphs = Capture(False, "each call is an ordinary run, since its shapes may change")
 
     def step(self, frame: Inputs, out: dict[str, Array] | None = None, *, rows: Rows | None = None) -> dict[str, Array]:
         """Take one step, as `Stream.step`."""

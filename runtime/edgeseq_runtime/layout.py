@@ -1,13 +1,14 @@
 """How a foreign graph lays out its axes, where a caller's arrays are always (batch, time, …)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseq_runtime._ort.session import Binding, Session
+from edgeseq_runtime._ort.memory import Bound, Memory
+from edgeseq_runtime._ort.session import Session
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.signature import BATCH, TIME, Axis, Signature
 
@@ -76,9 +77,20 @@ class Laid:
         self._turns = {t.name: _Turn(t.axes, layout.axes.get(t.name, t.axes)) for t in tensors}
         self._timed = tuple(t.name for t in signature.inputs if TIME in t.axes)
 
-    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Binding:
+    def memory(self, lengths: Collection[str], changing: Collection[str]) -> Memory:
+        """As `Session.memory`."""
+        return self._session.memory(lengths, changing)
+
+    def bind(
+        self,
+        memory: Memory,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        changing: Collection[str],
+        kept: Mapping[str, str],
+    ) -> Bound:
         """Bind arrays of one step. Each lies in memory as the graph has it, since its time axis has size 1."""
-        return self._session.bind(self._to_graph(inputs), self._to_graph(outputs))
+        return self._session.bind(memory, self._to_graph(inputs), self._to_graph(outputs), changing, kept)
 
     def run_checked(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
         """Outputs in the order of `names`. Raises InputError as `Session.run_checked`."""

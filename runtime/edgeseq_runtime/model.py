@@ -23,6 +23,7 @@ from edgeseq_runtime.foreign import understand
 from edgeseq_runtime.foreign_stream import ForeignStream, can_be_bound
 from edgeseq_runtime.layout import Laid, Layout
 from edgeseq_runtime.providers import Provider, choose
+from edgeseq_runtime.replay import Runner, replayed
 from edgeseq_runtime.seal import check_seal, digest, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.stream import Stream
@@ -105,7 +106,7 @@ class Model:
             given = self._read_signature(self.contract, states, values or {})
             defaults = self.contract.values
         steps = self.contract.steps if self.contract else None
-        self._runner: Session | Unrolled | Laid = self._session
+        self._runner: Runner = replayed(self._session, [t.name for t in self.signature.inputs if t.of is not None])
         if self.layout is not None:
             self._runner = Laid(self._session, self.name, self.signature, self.layout)
         elif steps is not None:

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseq_runtime._ort.memory import Memory
 from edgeseq_runtime._ort.session import RUN_ERRORS, Session
-from edgeseq_runtime.buffers import Direction, InputBuffer
+from edgeseq_runtime.buffers import Direction, InputBuffer, directions
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
 from edgeseq_runtime.guards import Rows, Turn, check_out, chosen_rows, refuse_nonfinite
 from edgeseq_runtime.layout import Laid
+from edgeseq_runtime.replay import Runner, replayed_otherwise
 from edgeseq_runtime.signature import BATCH, TIME, Limit
 from edgeseq_runtime.state import State
-from edgeseq_runtime.unrolled import Unrolled
 
 if TYPE_CHECKING:
     from edgeseq_runtime.model import Model
@@ -28,16 +29,18 @@ class Stream:
     Made by `Model.stream`. A step reads one buffer of states and writes another; the two change places.
 
     hop: how many samples make a step, (hop, features); `push` takes them one by one. Of most models a sample is a step.
+    cuda_graphs: whether steps are replayed as captured CUDA graphs, and why.
     """
 
     def __init__(
         self,
         model: "Model",
         session: Session | Laid,
-        runner: Session | Unrolled | Laid,
+        runner: Runner,
         feed: Feed,
         batch: int,
         allow_nonfinite: bool,
+        memory: Memory | None = None,
     ) -> None:
         signature = model.signature
         if not signature.streamable:
@@ -56,11 +59,16 @@ class Stream:
         buffers = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is None}
         self._frames = {name: buffer[:, 0] for name, buffer in buffers.items()}
         lengths = {t.name: np.ones(t.shape(sizes), t.dtype) for t in signature.inputs if t.of is not None}
-        inputs = {**buffers, **lengths, **feed.values}
-        here, there = ({n: a.copy() for n, a in feed.initial_states(batch).items()} for _ in range(2))
-        self._direction = Direction(session, signature, sizes, inputs, here, there)
-        self._direction.other = Direction(session, signature, sizes, inputs, there, here)
-        self._direction.other.other = self._direction
+        fixed = {**lengths, **feed.values}
+        initial = feed.initial_states(batch)
+        memory = memory or session.memory(lengths, (*buffers, *initial))
+        self._direction = directions(session, memory, signature, sizes, buffers, fixed, initial)
+        if memory.capture.used:
+            problem = replayed_otherwise(self._direction, runner, signature, sizes, buffers, fixed)
+            if problem:
+                memory = memory.uncaptured(problem)
+                self._direction = directions(session, memory, signature, sizes, buffers, fixed, initial)
+        self.cuda_graphs = memory.capture
         self._tensors = {t.name: t for t in signature.inputs}
         self._name, frame = next(iter(self._frames.items()))
         self._turn = Turn()
@@ -184,7 +192,7 @@ class Stream:
         """A copy of the states as they are now, and of the samples of an unfinished hop."""
         with self._turn:
             samples = self._frames[self._name][:, : self._pushed].copy() if self._pushed else None
-            states = {name: array.copy() for name, array in self._direction.states.items()}
+            states = {name: array.copy() for name, array in self._direction.fetch().items()}
         return State(self._model.identity, states, samples)
 
     def restore(self, state: State) -> None:
@@ -211,10 +219,11 @@ class Stream:
                 self._refuse_unfinished()
             if every:
                 self._pushed = 0
-            initial = self._feed.initial_states(self.batch)
+            initial, current = self._feed.initial_states(self.batch), self._direction.fetch()
             for state in self._signature.states:
                 where = (slice(None),) * state.batch_axis + (chosen,)
-                self._direction.states[state.input][where] = initial[state.input][where]
+                current[state.input][where] = initial[state.input][where]
+            self._direction.store()
 
     def _run(self, chunk: Inputs) -> dict[str, Array]:
         """What `run` does in its turn."""
@@ -227,14 +236,16 @@ class Stream:
             raise InputError(f"a stream carries its states itself; '{clash[0]}' can be set with restore()")
         if self._is_empty(given):
             return self._no_steps()
-        feeds = {**self._feed.complete(given), **self._direction.states}
+        current = self._direction.fetch()
+        feeds = {**self._feed.complete(given), **current}
         if not self._allow_nonfinite:
             for name in self._frames:
                 refuse_nonfinite(name, feeds[name])
         names = self._output_names
         outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
         for state in self._signature.states:
-            self._direction.states[state.input][...] = outputs.pop(state.output)
+            current[state.input][...] = outputs.pop(state.output)
+        self._direction.store()
         return outputs
 
     def _no_steps(self) -> dict[str, Array]:
@@ -260,7 +271,7 @@ class Stream:
         for name, array in arrays.items():
             if array.shape != (expected := (rows.size, *self._frames[name].shape[1:])):
                 raise self._wrong_frame(name, array.shape, f"{expected}, a row for each of {rows.tolist()}")
-        current, pairs = self._direction.states, self._signature.states
+        current, pairs = self._direction.fetch(), self._signature.states
         if rows.size:
             states = {s.input: current[s.input].take(rows, s.batch_axis) for s in pairs}
             feeds = self._feed.complete({**{name: array[:, None] for name, array in arrays.items()}, **states})
@@ -276,6 +287,7 @@ class Stream:
             check_out(out, outputs)
         for state in pairs if rows.size else ():
             current[state.input][(slice(None),) * state.batch_axis + (rows,)] = answered[state.output]
+        self._direction.store()
         if out is None:
             return outputs
         for name, array in out.items():
@@ -286,7 +298,7 @@ class Stream:
         """What `restore` does in its turn."""
         if state.model != self._model.identity:
             raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
-        current = self._direction.states
+        current = self._direction.fetch()
         for name, array in current.items():
             given = state.arrays.get(name)
             if not isinstance(given, np.ndarray) or given.shape != array.shape or given.dtype != array.dtype:
@@ -297,6 +309,7 @@ class Stream:
             self._check_samples(samples)
         for name, array in current.items():
             array[...] = state.arrays[name]
+        self._direction.store()
         self._pushed = 0 if samples is None else samples.shape[1]
         if samples is not None:
             self._frames[self._name][:, : self._pushed] = samples

@@ -12,4 +12,10 @@ except ImportError as error:
         "pip install 'edgeseq-runtime[cpu]' (or [gpu], not both)"
     ) from error
 
-__all__ = ["onnxruntime", "onnxruntime_pybind11_state"]
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    value
+    for value in vars(onnxruntime_pybind11_state).values()
+    if isinstance(value, type) and issubclass(value, Exception)
+)
+
+__all__ = ["ORT_ERRORS", "onnxruntime", "onnxruntime_pybind11_state"]

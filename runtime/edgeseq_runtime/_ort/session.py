@@ -1,23 +1,21 @@
 """Sessions: how a file's bytes become something that runs, and what the session itself says of the file."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
+from edgeseq_runtime._ort import ORT_ERRORS
 from edgeseq_runtime._ort import onnxruntime as ort
-from edgeseq_runtime._ort import onnxruntime_pybind11_state as _pybind
+from edgeseq_runtime._ort.assignment import assignment, places, record
+from edgeseq_runtime._ort.memory import Bound, DeviceMemory, HostMemory, Memory
 from edgeseq_runtime._ort.refusal import refusal
-from edgeseq_runtime.errors import ContractError, DamagedFileError, InputError, ProviderError, UsageError
+from edgeseq_runtime.capture import CPU, CUDA, Assignment, Capture, decide
+from edgeseq_runtime.errors import ContractError, DamagedFileError, EdgeseqError, InputError, ProviderError, UsageError
 from edgeseq_runtime.signature import Axis, Signature, Tensor
 from edgeseq_runtime.wire import half_recurrent
 
 Array = NDArray[Any]
-
-ORT_ERRORS: tuple[type[Exception], ...] = tuple(
-    value for value in vars(_pybind).values() if isinstance(value, type) and issubclass(value, Exception)
-)
 
 _OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
@@ -37,6 +35,10 @@ _DTYPES = {
     "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
 }
+
+
+CAPTURES = "enable_cuda_graph"
+"""The CUDA provider's option."""
 
 
 def available_providers() -> tuple[str, ...]:
@@ -81,19 +83,22 @@ class Session:
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         self._name = name
+        self._arguments = (content, name, providers, threads, folder)
         left_out: tuple[str, ...] = ()
         if half_recurrent(content):
             from edgeseq_runtime._ort.trial import optimisers_to_leave_out  # few files need it
 
             left_out = optimisers_to_leave_out(content, name, folder)
-        on_cpu = providers[0][0] == "CPUExecutionProvider"  # nothing to fall back to, and it would be told on stdout
+        on_cpu = providers[0][0] == CPU  # nothing to fall back to, and it would be told on stdout
+        if not on_cpu:
+            record(options)
         try:
             self._session = ort.InferenceSession(
                 content,
                 options,
                 providers=[(n, dict(o)) for n, o in providers],
                 disabled_optimizers=list(left_out) or None,
-                enable_fallback=not on_cpu,
+                enable_fallback=not on_cpu and CAPTURES not in providers[0][1],
             )
             meta = self._session.get_modelmeta()
             self.metadata: Mapping[str, str] = dict(meta.custom_metadata_map)
@@ -118,9 +123,48 @@ class Session:
             raise InputError(f"onnxruntime refused the inputs: {error}") from error
         return outputs
 
-    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> "Binding":
-        """Bind arrays (kept alive by the binding) as the inputs and outputs of repeated runs."""
-        return Binding(self._session, inputs, outputs)
+    def bind(
+        self,
+        memory: Memory,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        changing: Collection[str] = (),
+        kept: Mapping[str, str] | None = None,
+    ) -> Bound:
+        """Bind arrays as the inputs and outputs of repeated runs, see `Memory.bind`."""
+        return memory.bind(inputs, outputs, changing, kept or {})
+
+    def assignment(self) -> Assignment | None:
+        """Which provider runs which nodes; None on the CPU alone, and where onnxruntime (before 1.24) does not tell."""
+        return assignment(self._session)
+
+    def capture(self, lengths: Collection[str], changing: Collection[str]) -> Capture:
+        """Whether runs at one shape may be captured as CUDA graphs.
+
+        lengths: the inputs that are such; changing: those that change from run to run.
+        """
+        if self.providers[0] != CUDA:
+            return decide(self.providers[0], lengths, None, {})
+        told = places(self._session)
+        return decide(CUDA, lengths, self.assignment(), {name: told.get(name) for name in changing})
+
+    def memory(self, lengths: Collection[str], changing: Collection[str]) -> Memory:
+        """Where the buffers of repeated runs live: on the host for the CPU, on the device for CUDA.
+
+        Where runs can be captured, these have a session of their own: its graphs end with its buffers.
+        """
+        capture = self.capture(lengths, changing)
+        if self.providers[0] != CUDA:
+            return HostMemory(self._session, capture)
+        content, name, ((first, options), *others), threads, folder = self._arguments
+        plain = DeviceMemory(self._session, ("cuda", int(options.get("device_id", 0))), capture)
+        if not capture.used:
+            return plain
+        try:
+            captured = Session(content, name, [(first, {**options, CAPTURES: 1}), *others], threads, folder)
+        except EdgeseqError as error:
+            return plain.uncaptured(f"onnxruntime refused to capture: {error}")
+        return DeviceMemory(captured._session, plain.device, capture, self._session)
 
     def check_signature(self, signature: Signature, layout: Mapping[str, tuple[Axis, ...]] | None = None) -> None:
         """Raise ContractError where a contract's names, types or ranks are not those of the graph.
@@ -148,45 +192,6 @@ class Session:
             )
         except UnicodeDecodeError as error:
             raise DamagedFileError(f"'{self._name}' is damaged: a name in it is no text ({error})") from error
-
-
-class Binding:
-    """Fixed buffers for repeated runs. On the CPU no array is created and no name looked up in a run.
-
-    Another provider copies a bound input when it is bound and not when it is run, so there each run copies.
-    """
-
-    def __init__(self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-        if session.get_providers()[0] != "CPUExecutionProvider":
-            self.run: Callable[[], None] = partial(_copying_run, session, dict(inputs), dict(outputs))
-            return
-        self._buffers = (dict(inputs), dict(outputs))  # onnxruntime keeps addresses only
-        self._binding = session.io_binding()
-        for name, array in inputs.items():
-            self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        for name, array in outputs.items():
-            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        self.run = _bound_run(session, self._binding)
-        """Read the bound inputs, write the bound outputs."""
-
-
-def _copying_run(session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-    """Run on what the inputs hold now, and copy what comes out into the outputs."""
-    for array, value in zip(outputs.values(), session.run(list(outputs), inputs), strict=True):
-        array[...] = value
-
-
-def _bound_run(session: Any, binding: Any) -> Callable[[], None]:
-    """run_with_iobinding without its per-call checks of ownership, which cost as much as two small operators.
-
-    The buffers are bound once by the session that runs them, so there is nothing to check again. Where onnxruntime
-    has no such inner call, its public one serves.
-    """
-    try:
-        options = ort.RunOptions()  # None would make one in every run, which takes 0.8 µs
-        return partial(session._sess.run_with_iobinding, binding._iobinding, options)
-    except AttributeError:
-        return partial(session.run_with_iobinding, binding)
 
 
 def _tensor(node: Any) -> Tensor:
