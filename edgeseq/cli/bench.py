@@ -100,8 +100,10 @@ def bench(
     if rate is not None and not (stream and against is None):
         raise UsageError("--rate times one stream: give --stream, and leave --against out")
     check_report(report)
-    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
-    sizes = loaded.sizes(batch, time if time is not None or not stream else 1)
+    time = time if time is not None or not stream else 1
+    given = {axis: size for axis, size in ((BATCH, batch), (TIME, time)) if size is not None}
+    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, sizes=given)
+    sizes = loaded.sizes(batch, time)
     calls = {loaded.name: model_call(loaded, sizes, stream)}
     paced = keep_pace(calls[loaded.name], rate, seconds or PACED_SECONDS, sizes[TIME]) if rate is not None else None
     if paced is not None:

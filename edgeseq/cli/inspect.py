@@ -34,7 +34,7 @@ def inspect(
 
 
 def _onnx(file: Path) -> dict[str, Any]:
-    model = edgeseq_runtime.load(file)
+    model = edgeseq_runtime.load(file, provider="cpu")
     contract = model.contract
     return {
         "file": str(file),

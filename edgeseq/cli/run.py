@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from edgeseq_runtime.atomic import check_writable, replacing, write_bytes
 from edgeseq_runtime.errors import InputError, UsageError
-from edgeseq_runtime.signature import BATCH, Signature
+from edgeseq_runtime.signature import BATCH, TIME, Signature
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
@@ -150,11 +150,12 @@ def run(
     """
     if texts and (inputs or stream or chunk):
         raise UsageError("--text is for whole texts, so it stands without --input, --stream and --chunk")
-    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads)
+    measured = {TIME: chunk or 1} if stream else None
+    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, sizes=measured)
     given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
     values, sizes = split_settings(loaded, parse_settings(settings or []))
     if values:
-        loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, values=values)
+        loaded = edgeseq_runtime.load(model, provider=loaded.provider.chosen, threads=threads, values=values)
     rate_hz = _checked_rate(loaded, given, rate)
     if stream:
         _stream(loaded, given, output, chunk or 1, as_json, rate_hz)

@@ -14,10 +14,11 @@ from edgeseq_runtime.errors import (
     FileError,
     InputError,
     MissingFileError,
+    UsageError,
 )
 from edgeseq_runtime.external import external_files
 from edgeseq_runtime.feed import Feed, Inputs, checked_values
-from edgeseq_runtime.providers import Provider, choose
+from edgeseq_runtime.providers import Asked, Provider, candidates, choose
 from edgeseq_runtime.seal import check_seal, digest, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.stream import Stream
@@ -36,30 +37,45 @@ ModelFile = str | os.PathLike[str] | bytes
 def load(
     source: ModelFile,
     *,
-    provider: str = "auto",
+    provider: Asked = "auto",
     threads: ThreadCount = 1,
     values: Mapping[str, float | int] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> "Model":
     """Open an ONNX file.
 
     Args:
         source: a path, or the file's bytes.
-        provider: "cpu", "cuda", or "auto" (the CPU).
+        provider: "cpu", "cuda", or one of `edgeseq_runtime.providers` with options of its own, such as
+            `cuda(memory_limit=2**30)`; "auto", or a list of them, takes what measures fastest of those that are here.
         threads: threads inside one operator; "auto" opens the file with 1, 2, 4, … and takes what runs its typical
             shape fastest.
         values: named scalars of the file to be other than their defaults, such as {"temperature": 0.5}.
+        sizes: at which "auto" measures providers, by axis, where they are not the typical ones: {"batch": 32}. With
+            {"time": 1} it is a step of a stream that is timed. Axes that the file does not have are left out.
 
     Raises:
         MissingFileError, DamagedFileError: no such file; or empty, truncated, changed, not ONNX.
         UnsafeFileError: it keeps weights in a file outside its folder.
         ContractError: the contract is malformed, contradicts itself, or is of a newer version.
-        UsageError: the file has no such value.
-        ProviderError: the provider that was named is not there.
+        UsageError: the file has no such value; a size is none.
+        ProviderError: the provider that was named is not there, or does not come up.
     """
-    model = Model(source, provider=provider, threads=checked(threads), values=values)
-    if threads != "auto":
-        return model
-    return fastest(model, lambda count: Model(source, provider=provider, threads=count, values=values))
+
+    def opened(one: Asked) -> Model:
+        model = Model(source, provider=one, threads=checked(threads), values=values)
+        if threads != "auto" or not model.provider.on_cpu:
+            return model
+        return fastest(model, lambda count: Model(source, provider=one, threads=count, values=values))
+
+    several = candidates(provider)
+    if any(isinstance(size, bool) or size < 1 for size in (sizes or {}).values()):
+        raise UsageError(f"sizes is {dict(sizes or {})}, but each is a whole number from 1")
+    if len(several) == 1:
+        return opened(provider)
+    from edgeseq_runtime import auto  # on most devices there is nothing to choose
+
+    return auto.fastest(several, opened, sizes)
 
 
 class Model:
@@ -74,7 +90,7 @@ class Model:
         self,
         source: ModelFile,
         *,
-        provider: str = "auto",
+        provider: Asked = "auto",
         threads: int = 1,
         values: Mapping[str, float | int] | None = None,
     ) -> None:
@@ -170,13 +186,14 @@ class Model:
     def __getstate__(self) -> Mapping[str, Any]:
         source, *options = self._arguments
         path = source if isinstance(source, bytes) else os.path.abspath(source)
-        return {"source": path, "options": options, "sha256": self.sha256}
+        return {"source": path, "options": options, "sha256": self.sha256, "provider": self.provider}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         provider, threads, values = state["options"]
         Model.__init__(self, state["source"], provider=provider, threads=threads, values=values)
         if self.sha256 != state["sha256"]:
             raise DamagedFileError(f"'{state['source']}' is not the file any more that this model was pickled with")
+        self.provider = state["provider"]
 
     def _set_to(self, values: Mapping[str, float | int]) -> "Model":
         """The model itself where its values are those, else the same file with them."""

@@ -17,9 +17,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     value for value in vars(_pybind).values() if isinstance(value, type) and issubclass(value, Exception)
 )
 
-_OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
-"""What a run may raise; bound runs tell everything as a RuntimeError."""
+"""What opening or running may raise; bound runs tell everything as a RuntimeError."""
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -45,6 +44,11 @@ def available_providers() -> tuple[str, ...]:
 def onnxruntime_version() -> str:
     """The version of the onnxruntime that is imported."""
     return str(ort.__version__)
+
+
+def onnxruntime_build() -> str | None:
+    """What onnxruntime says of how it was built, None where it is too old to say."""
+    return str(ort.get_build_info()) if hasattr(ort, "get_build_info") else None
 
 
 class Session:
@@ -78,11 +82,15 @@ class Session:
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         try:
-            self._session = ort.InferenceSession(content, options, providers=[(n, dict(o)) for n, o in providers])
+            self._session = ort.InferenceSession(
+                content, options, providers=[(n, dict(o)) for n, o in providers], enable_fallback=0
+            )  # a fallback would be told on stdout; here a provider that was asked for runs, or the load fails
             meta = self._session.get_modelmeta()
             self.metadata: Mapping[str, str] = dict(meta.custom_metadata_map)
             self.producer = str(meta.producer_name)
-        except _OPEN_ERRORS as error:
+        except RUN_ERRORS as error:
+            if len(providers) > 1 and _opens(content, options, providers[1:]):
+                raise ProviderError(f"{providers[0][0]} was asked for, but does not open '{name}': {error}") from error
             raise DamagedFileError(
                 f"'{name}' is not an ONNX file that onnxruntime {ort.__version__} opens: {error}"
             ) from error
@@ -127,6 +135,15 @@ class Session:
             inputs=tuple(_tensor(node) for node in self._session.get_inputs()),
             outputs=tuple(_tensor(node) for node in self._session.get_outputs()),
         )
+
+
+def _opens(content: bytes, options: Any, providers: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
+    """Whether other providers take the file, so that it is not the file's fault that the first does not."""
+    try:
+        ort.InferenceSession(content, options, providers=[(n, dict(o)) for n, o in providers], enable_fallback=0)
+    except RUN_ERRORS:
+        return False
+    return True
 
 
 class Binding:
