@@ -125,6 +125,7 @@ def follow(
     *,
     chunk: int = 1,
     as_json: bool = False,
+    context: int = 0,
 ) -> Tally:
     """Stream every step through the model and write each answer at once.
 
@@ -137,13 +138,14 @@ def follow(
         chunk: lines, or hops, that are taken together; their answers come when the last of them is there. A model
             with one answer a sequence then gives one line a chunk.
         as_json: write JSON objects in place of csv.
+        context: steps of the chunk before that the model takes before each chunk.
 
     Returns: the tally, also after an interrupt (Ctrl-C), which ends the stream.
 
     Raises:
         StreamError: the model cannot be streamed.
     """
-    live = _Live(model, write, warn, chunk, as_json)
+    live = _Live(model, write, warn, chunk, as_json, context)
     hops = _Hops(steps, hop_of(model))
     try:
         while lines := list(islice(hops, chunk)):
@@ -190,11 +192,13 @@ class _Live:
         warn: Callable[[str], None],
         chunk: int,
         as_json: bool,
+        context: int,
     ) -> None:
-        self._stream = model.stream()
+        self._stream = model.stream(context=context)
         self._answers = Answers(model)
         self.window = self._answers.window
         self._chunk, self._as_json = chunk, as_json
+        self._whole_chunks = model.layout is not None and not self._answers.stepwise
         self._write, self._warn = write, warn
         self._empty_cells = len(self._answers.columns(_width(model, self._answers.output))) - 1
         self.steps = 0
@@ -206,6 +210,10 @@ class _Live:
         try:
             answers = self._answer(steps) if steps else {}
         except InputError as error:  # what only the model itself can refuse, such as a token it does not know
+            if self._whole_chunks and 1 < len(steps) == len(lines) < self._chunk:
+                told = f"the last {len(lines)} lines are no whole chunk of {self._chunk}, and {error}"
+                self._refuse(BadStep(lines[-1].number, told))
+                return
             if len(lines) > 1:
                 for line in lines:  # one of them is to blame, and the others are taken
                     self.take([line])

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import edgeseq_runtime
 import typer
 from edgeseq_runtime.cadence import Cadence, keep_pace
 from edgeseq_runtime.errors import BudgetError, UsageError
 from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.signature import BATCH, TIME
 
-from edgeseq.cli.options import AsJson, ModelFile, Provider, Report, Threads
+from edgeseq.cli.foreign import open_model
+from edgeseq.cli.options import AsJson, Context, Fixed, ModelFile, Provider, Report, StatePairs, Threads, thread_count
 from edgeseq.cli.output import check_report, markdown_table, show, size_text, table, write_report
 from edgeseq.cli.timed import reference_call
 
@@ -80,7 +80,10 @@ def bench(
             help="Exit with 1 where p50, p90, p99, p99.9, max or mean takes longer, e.g. p99=5ms.",
         ),
     ] = None,
-    threads: Threads = 1,
+    settings: Fixed = None,
+    states: StatePairs = None,
+    context: Context = 0,
+    threads: Threads = "1",
     provider: Provider = "auto",
     report: Report = None,
     as_json: AsJson = False,
@@ -100,18 +103,21 @@ def bench(
     if rate is not None and not (stream and against is None):
         raise UsageError("--rate times one stream: give --stream, and leave --against out")
     check_report(report)
+    if context and not stream:
+        raise UsageError("--context is for --stream: it is what a chunk has of the one before")
     time = time if time is not None or not stream else 1
     given = {axis: size for axis, size in ((BATCH, batch), (TIME, time)) if size is not None}
-    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, sizes=given)
+    loaded, _ = open_model(model, provider, thread_count(threads), settings, states, given)
+    count = loaded.threads.count
     sizes = loaded.sizes(batch, time)
-    calls = {loaded.name: model_call(loaded, sizes, stream)}
+    calls = {loaded.name: model_call(loaded, sizes, stream, context)}
     paced = keep_pace(calls[loaded.name], rate, seconds or PACED_SECONDS, sizes[TIME]) if rate is not None else None
     if paced is not None:
         latencies, held = {"answer": paced.answer, "call": paced.call}, paced.answer
     else:
         if against is not None:
             name = against.name if against.name != loaded.name else str(against)
-            calls[name] = reference_call(against, loaded, sizes, stream, provider, threads)
+            calls[name] = reference_call(against, loaded, sizes, stream, provider, count)
         latencies = measure(calls, seconds or SECONDS)
         held = latencies[loaded.name]
     budgets = [Budget(f, limit, figure_of(held, f)) for f, limit in limits]
@@ -120,7 +126,7 @@ def bench(
         "model": str(model),
         "mode": "stream" if stream else "run",
         "provider": loaded.provider.name,
-        "threads": threads,
+        "threads": {"count": count, "reason": loaded.threads.reason},
         "sizes": sizes,
         "latency": held.to_json(),
         "against": compared,
@@ -129,7 +135,7 @@ def bench(
     }
     shape = f"batch {sizes.get(BATCH, 1)} × {sizes.get(TIME, 1)} steps"
     pace = f", {rate:g} steps a second" if rate is not None else ""
-    title = f"{'Stream' if stream else 'Run'}, {shape}{pace}, {loaded.provider.name}, threads: {threads}"
+    title = f"{'Stream' if stream else 'Run'}, {shape}{pace}, {loaded.provider.name}, threads: {count}"
     closing = [*_kept(budgets), *(_ratio(compared) if paced is None else _pace(paced))]
     write_report(report, value, _markdown(title, latencies, closing))
     show(value, table(title, COLUMNS, _rows(latencies)), *closing, as_json=as_json)

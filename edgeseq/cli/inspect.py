@@ -1,20 +1,29 @@
 """`edgeseq inspect`: what is in a file."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import edgeseq_runtime
 import typer
+from edgeseq_runtime.atomic import write_bytes
 from edgeseq_runtime.contract import Contract
+from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.infer import Pair
 from edgeseq_runtime.signature import Signature, Tensor, signature_to_json
 from edgeseq_runtime.text import vocabularies
 from rich.console import RenderableType
 
-from edgeseq.cli.options import AsJson
+from edgeseq.cli.foreign import open_model, parse_states
+from edgeseq.cli.options import AsJson, Fixed, StatePairs
 from edgeseq.cli.output import needing, pairs, show, size_text, table
+from edgeseq.cli.settings import parse_settings
 
-EXAMPLES = ("edgeseq inspect lstm.onnx", "edgeseq inspect lstm.pt --json")
+EXAMPLES = (
+    "edgeseq inspect lstm.onnx",
+    "edgeseq inspect lstm.pt --json",
+    "edgeseq inspect vad.onnx --set sr=16000 --write",
+)
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
 
@@ -23,18 +32,49 @@ def inspect(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="An ONNX file or a checkpoint (.pt).", show_default=False)
     ],
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Store what was found of a file that edgeseq did not export as its contract."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="With --write: another file than the model's.")
+    ] = None,
+    settings: Fixed = None,
+    states: StatePairs = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is in a file.
 
     Its inputs, outputs and states, whether it streams, its labels, what can be set, and where it comes from.
+
+    Of a file that edgeseq did not export, which states were found, and why. --write follows its graph (an input that
+    reaches a recurrent operator's initial state is what comes out of its last one), stores the result as a contract,
+    with the inputs that are fixed (--set sr=16000), and shows it; the graph stays as it is.
     """
-    value = _checkpoint(file) if file.suffix.lower() in CHECKPOINTS else _onnx(file)
+    checkpoint = file.suffix.lower() in CHECKPOINTS
+    if output is not None and not write:
+        raise UsageError("-o is for --write; without it nothing is written")
+    if checkpoint and (write or settings or states):
+        raise UsageError(f"'{file}' is a checkpoint; --write, --set and --state are for ONNX files")
+    if write:
+        file = _write(file, output or file, settings, states)
+        settings = states = None
+    value = _checkpoint(file) if checkpoint else _onnx(file, settings, states)
     show(_plain(value), *_tables(value), as_json=as_json)
 
 
-def _onnx(file: Path) -> dict[str, Any]:
-    model = edgeseq_runtime.load(file, provider="cpu")
+def _write(file: Path, output: Path, settings: list[str] | None, states: list[str] | None) -> Path:
+    """Write the file with its contract; returns where."""
+    open_model(file, "cpu", 1, settings, states)  # what is wrong with the file is told without onnx
+    with needing("export"):
+        from edgeseq.adopt import with_contract
+    content = with_contract(file.read_bytes(), parse_states(states), parse_settings(settings or []), file.name)
+    write_bytes(str(output), content)
+    return output
+
+
+def _onnx(file: Path, settings: list[str] | None, states: list[str] | None) -> dict[str, Any]:
+    model, _ = open_model(file, "cpu", 1, settings, states)
     contract = model.contract
     return {
         "file": str(file),
@@ -44,11 +84,12 @@ def _onnx(file: Path) -> dict[str, Any]:
         "family": contract.family if contract else None,
         "task": contract.task if contract else None,
         "signature": model.signature,
+        "pairs": model.pairs,
         "recurrence": _form(contract) if contract else None,
         "tolerance": contract.tolerance if contract else None,
         "labels": contract.labels if contract else None,
         "vocabulary": contract.vocabulary if contract else None,
-        "values": contract.values if contract else {},
+        "values": model.values,
         "settings": contract.settings if contract else {},
         "sample_rate_hz": contract.sample_rate_hz if contract else None,
         "metrics": None,
@@ -84,8 +125,9 @@ def _checkpoint(file: Path) -> dict[str, Any]:
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON values: the signature's keys stand beside the others."""
-    rest = {key: item for key, item in value.items() if key != "signature"}
-    return {**rest, **signature_to_json(value["signature"])}
+    rest = {key: item for key, item in value.items() if key not in ("signature", "pairs")}
+    pairs: Sequence[Pair] = value.get("pairs", ())
+    return {**rest, "pairs": [asdict(p) for p in pairs], **signature_to_json(value["signature"])}
 
 
 def _tables(value: Mapping[str, Any]) -> list[RenderableType]:
@@ -113,6 +155,9 @@ def _tables(value: Mapping[str, Any]) -> list[RenderableType]:
     if signature.states:
         rows = [(s.input, s.output, s.dtype, _axes(s.axes), s.initial) for s in signature.states]
         parts.append(table("States", ("input", "output", "type", "axes", "starts as"), rows))
+    if value.get("pairs"):
+        why = [(p.input, p.output, p.why + ("" if p.sure else ", which is a guess")) for p in value["pairs"]]
+        parts.append(table("Found", ("input", "output", "by"), why))
     parts += [
         pairs(title.capitalize(), {name: _one_line(item) for name, item in _flat(value[title])})
         for title in ("metrics", "provenance")

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
-import edgeseq_runtime
 import numpy as np
 import typer
 from edgeseq_runtime.atomic import check_writable, replacing, write_bytes
@@ -18,10 +17,11 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from edgeseq import live
-from edgeseq.cli.options import AsJson, ModelFile, Provider, Threads
+from edgeseq.cli.foreign import new_samples, open_model, tell_guesses
+from edgeseq.cli.options import AsJson, Context, ModelFile, Provider, StatePairs, Threads, thread_count
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_bar, show, table, warn
 from edgeseq.cli.piecewise import run_piecewise
-from edgeseq.cli.settings import parse_settings, split_settings, with_chance
+from edgeseq.cli.settings import with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.batches import cut, fillers, joined
 from edgeseq.files.growing import partial_path
@@ -47,6 +47,7 @@ EXAMPLES = (
     "echo hello world | edgeseq run g2p.onnx",
     "edgeseq run alarm.onnx --input sensor.csv --stream",
     "edgeseq run alarm.onnx --input a-year.csv --chunk 100000 -o answers.csv",
+    "edgeseq run vad.onnx --input speech.npy --stream --chunk 512 --context 64 --set sr=16000",
     "edgeseq run vae.decoder.onnx --set samples=16 --seed 3 -o grid.png",
 )
 
@@ -92,11 +93,15 @@ def run(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A named scalar of the file, or how much is to be drawn."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A named scalar of the file, an input to fix, or how much to draw."
+        ),
     ] = None,
+    states: StatePairs = None,
+    context: Context = 0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of what is drawn at random.")] = 0,
     provider: Provider = "auto",
-    threads: Threads = 1,
+    threads: Threads = "1",
     as_json: AsJson = False,
 ) -> None:
     """Run a model on data, whole or as a live filter.
@@ -144,21 +149,26 @@ def run(
     A .wav has PCM samples of 16, 24 or 32 bits, or floats, which become numbers from -1 to 1, and as many channels
     as the model has features. Its sample rate must be the model's, or that of --rate HZ.
 
+    Of a file that edgeseq did not export, an input can be fixed (--set sr=16000) and the states are looked for, or
+    given (--state h=hn); edgeseq inspect shows them. With --stream --chunk N --context M, the model takes M samples
+    of the chunk before with each N new ones.
+
     A model that was exported with --hop H takes H steps for one answer, which has the number of the last of
     them; with --stream there is one line out for so many lines in. What is no whole hop at the end is told
     on stderr and left out.
     """
+    if context and not stream:
+        raise UsageError("--context is for --stream: it is what a chunk has of the one before")
     if texts and (inputs or stream or chunk):
         raise UsageError("--text is for whole texts, so it stands without --input, --stream and --chunk")
     measured = {TIME: chunk or 1} if stream else None
-    loaded = edgeseq_runtime.load(model, provider=provider, threads=threads, sizes=measured)
+    loaded, sizes = open_model(model, provider, thread_count(threads), settings, states, measured)
     given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
-    values, sizes = split_settings(loaded, parse_settings(settings or []))
-    if values:
-        loaded = edgeseq_runtime.load(model, provider=loaded.provider.chosen, threads=threads, values=values)
     rate_hz = _checked_rate(loaded, given, rate)
+    if stream or chunk:
+        tell_guesses(loaded, warn)
     if stream:
-        _stream(loaded, given, output, chunk or 1, as_json, rate_hz)
+        _stream(loaded, given, output, chunk or 1, as_json, rate_hz, context)
         return
     to_file = _checked_file(loaded, output, given, sizes)
     if chunk:
@@ -305,7 +315,13 @@ def _tables(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Rende
 
 
 def _stream(
-    model: "Model", given: Sequence[str], output: str | None, chunk: int, as_json: bool, rate_hz: float | None
+    model: "Model",
+    given: Sequence[str],
+    output: str | None,
+    chunk: int,
+    as_json: bool,
+    rate_hz: float | None,
+    context: int,
 ) -> None:
     with ExitStack() as stack:
         write: Callable[[str], None] = partial(_write_line, sys.stdout)
@@ -314,8 +330,8 @@ def _stream(
             refuse_own_input(str(output), given)
             file = stack.enter_context(stack.enter_context(replacing(str(output))).open("w", encoding="utf-8"))
             write = partial(_write_line, file)
-        steps = live.open_steps(given, by_samples(model), rate_hz)
-        tally = live.follow(model, steps, write, warn, chunk=chunk, as_json=as_json)
+        steps = live.open_steps(given, new_samples(model, by_samples(model), context), rate_hz)
+        tally = live.follow(model, steps, write, warn, chunk=chunk, as_json=as_json, context=context)
     if tally.closed:
         abandon_stdout()
         raise typer.Exit(CLOSED_OUTPUT)

@@ -96,9 +96,12 @@ def _measured(contest: Contest, models: Mapping[str, "Model"], dropped: dict[str
     """The fastest of the models, after a race of those that run."""
     from edgeseq_runtime.race import race  # what measures is not needed to run
 
-    calls = {n: call for n, model in models.items() if (call := _first_calls(n, model, contest, dropped)) is not None}
-    if not calls:
-        return _chosen(next(iter(models.values())), "auto: the first, since none could be measured", dropped)
+    failed: dict[str, str] = {}
+    calls = {n: call for n, model in models.items() if (call := _first_calls(n, model, contest, failed)) is not None}
+    if not calls:  # a foreign file may want what nobody can guess
+        name, why = next(iter(failed.items()))
+        return _chosen(models[name], f"auto: {name}, since nothing could be measured ({why})", dropped)
+    dropped |= failed
     if len(calls) == 1:
         return _chosen(models[next(iter(calls))], "auto: the only one that can be used here", dropped)
     figures = race(calls)
@@ -117,7 +120,7 @@ def _attempt(one: ExecutionProvider, opened: Opened, dropped: dict[str, str]) ->
         return None
 
 
-def _first_calls(name: str, model: "Model", contest: Contest, dropped: dict[str, str]) -> "Call | None":
+def _first_calls(name: str, model: "Model", contest: Contest, failed: dict[str, str]) -> "Call | None":
     """The call to time, made twice already, since what is done once is slow; None where it fails."""
     from edgeseq_runtime.measure import model_call
 
@@ -126,7 +129,7 @@ def _first_calls(name: str, model: "Model", contest: Contest, dropped: dict[str,
         call()
         call()
     except EdgeseqError as error:
-        dropped[name] = str(error)
+        failed[name] = str(error)
         return None
     return call
 

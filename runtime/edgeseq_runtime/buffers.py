@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.session import Session
+from edgeseq_runtime.layout import Laid
 from edgeseq_runtime.signature import BATCH, Signature
 
 Array = NDArray[Any]
@@ -20,7 +21,7 @@ class Direction:
 
     def __init__(
         self,
-        session: Session,
+        session: Session | Laid,
         signature: Signature,
         sizes: Mapping[str, int],
         inputs: dict[str, Array],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeseq_runtime.errors import ContractError
-from edgeseq_runtime.signature import BATCH, TIME, Signature, signature_from_json, signature_to_json
+from edgeseq_runtime.signature import BATCH, TIME, Axis, Signature, signature_from_json, signature_to_json
 
 CONTRACT_VERSION = 1
 CONTRACT_KEY = "edgeseq.contract"
@@ -27,6 +27,8 @@ class Contract:
         symbols for start, end and padding.
     settings: of the network, those that an export chooses, such as which part of an autoencoder the file holds.
     sample_rate_hz: of recordings that are its data, where that was said; a recording of another rate is refused.
+    layout: of a file that edgeseq did not export, the axes by name as the graph has them, and whether a call takes one
+        step; None where the graph has them as the signature.
     tolerance: {"relative": r}: the proof's bound, relative to the output's root mean square.
     provenance: checkpoint hash, versions, opset.
     """
@@ -41,6 +43,7 @@ class Contract:
     decoding: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     sample_rate_hz: float | None = None
+    layout: Mapping[str, Any] | None = None
     tolerance: float = 1e-5
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -74,6 +77,7 @@ class Contract:
                 "decoding": dict(self.decoding) if self.decoding is not None else None,
                 **({"settings": dict(self.settings)} if self.settings else {}),
                 **({"sample_rate_hz": self.sample_rate_hz} if self.sample_rate_hz is not None else {}),
+                **({"layout": dict(self.layout)} if self.layout is not None else {}),
                 "tolerance": {"relative": self.tolerance},
                 "provenance": dict(self.provenance),
             }
@@ -122,6 +126,7 @@ class Contract:
                 decoding=decoding,
                 settings=dict(value.get("settings", {})),
                 sample_rate_hz=rate,
+                layout=_layout(value.get("layout")),
                 tolerance=float(value.get("tolerance", {}).get("relative", 1e-5)),
                 provenance=dict(value.get("provenance", {})),
             )
@@ -129,6 +134,16 @@ class Contract:
             raise ContractError(f"the contract is malformed: {type(error).__name__}: {error}") from error
         _check_hop(contract)
         return contract
+
+
+def _layout(value: Any) -> Mapping[str, Any] | None:
+    """A layout's parts with their types. Raises TypeError, ValueError, AttributeError or KeyError."""
+    if value is None:
+        return None
+    axes: dict[str, tuple[Axis, ...]] = {str(name): tuple(each) for name, each in value["axes"].items()}
+    if any(type(axis) not in (int, str) for each in axes.values() for axis in each):
+        raise ValueError(f"the layout's axes must be numbers and names, but are {axes!r}")
+    return {"axes": axes, "one_step": bool(value["one_step"])}
 
 
 def _check_hop(contract: Contract) -> None:

@@ -12,6 +12,7 @@ EdgeseqError
 │   └── FileError (OSError)                a file that cannot be read or written
 │       ├── MissingFileError (FileNotFoundError)
 │       ├── DamagedFileError               empty, truncated or changed since it was written
+│       ├── UnsupportedFileError           it needs what this onnxruntime has not
 │       └── UnsafeFileError                opening it would run code
 └── MissingError (RuntimeError)   exit 3   something is not there on this machine
     ├── MissingPackageError (ImportError)
@@ -83,6 +84,10 @@ class MissingFileError(FileError, FileNotFoundError):
 
 class DamagedFileError(FileError):
     """A file is empty, truncated, or not what was written."""
+
+
+class UnsupportedFileError(FileError):
+    """A file needs an operator, an opset or a version of the format that is not known here."""
 
 
 class UnsafeFileError(FileError):

@@ -59,19 +59,24 @@ def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Latency]:
     return {name: summarise(np.asarray(taken)) for name, taken in times.items()}
 
 
-def model_call(model: "Model", sizes: Mapping[str, int], stream: bool) -> Call:
+def model_call(model: "Model", sizes: Mapping[str, int], stream: bool, context: int = 0) -> Call:
     """One call of a model on random inputs at the data's scale.
 
-    `Model.run`; with `stream`, `Stream.step`, or `Stream.run` where a call has more than one step.
+    `Model.run`; with `stream`, `Stream.step`, or `Stream.run` where a call has more than one step. context: of the
+    stream; where it is part of a step, the step's new samples are so many fewer.
     """
     inputs = whole_inputs(model.signature, sizes)
     only = next(iter(inputs.values())) if len(inputs) == 1 else inputs
+    axes = {t.name: t.axes for t in model.signature.inputs}
     if not stream:
         return lambda: model.run(only)
-    opened = model.stream(sizes[BATCH])
+    opened = model.stream(sizes[BATCH], context=context)
+    if context and model.layout is not None and model.layout.one_step:
+        inputs = {name: array[..., context:] if TIME in axes[name] else array for name, array in inputs.items()}
+        only = next(iter(inputs.values())) if len(inputs) == 1 else inputs
     if sizes[TIME] > 1:
         return lambda: opened.run(only)
-    frames = {name: np.ascontiguousarray(array[:, 0]) for name, array in inputs.items()}
+    frames = {n: np.ascontiguousarray(a[:, 0]) if TIME in axes[n] else a for n, a in inputs.items()}
     frame = next(iter(frames.values())) if len(frames) == 1 else frames
     return lambda: opened.step(frame)
 

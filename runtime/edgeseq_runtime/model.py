@@ -14,10 +14,14 @@ from edgeseq_runtime.errors import (
     FileError,
     InputError,
     MissingFileError,
+    StreamError,
     UsageError,
 )
 from edgeseq_runtime.external import external_files
 from edgeseq_runtime.feed import Feed, Inputs, checked_values
+from edgeseq_runtime.foreign import understand
+from edgeseq_runtime.foreign_stream import ForeignStream, can_be_bound
+from edgeseq_runtime.layout import Laid, Layout
 from edgeseq_runtime.providers import Asked, Provider, candidates, choose
 from edgeseq_runtime.seal import check_seal, digest, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
@@ -40,6 +44,7 @@ def load(
     provider: Asked = "auto",
     threads: ThreadCount = 1,
     values: Mapping[str, float | int] | None = None,
+    states: Mapping[str, str] | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> "Model":
     """Open an ONNX file.
@@ -50,7 +55,10 @@ def load(
             `cuda(memory_limit=2**30)`; "auto", or a list of them, takes what measures fastest of those that are here.
         threads: threads inside one operator; "auto" opens the file with 1, 2, 4, … and takes what runs its typical
             shape fastest.
-        values: named scalars of the file to be other than their defaults, such as {"temperature": 0.5}.
+        values: named scalars of the file to be other than their defaults, such as {"temperature": 0.5}; of a file
+            without a contract, inputs that are the same in every call, such as {"sr": 16000}.
+        states: of a file without a contract, which output is an input's next value, such as {"h": "hn"}; they are
+            looked for where this is None.
         sizes: at which "auto" measures providers, by axis, where they are not the typical ones: {"batch": 32}. With
             {"time": 1} it is a step of a stream that is timed. Axes that the file does not have are left out.
 
@@ -63,10 +71,10 @@ def load(
     """
 
     def opened(one: Asked) -> Model:
-        model = Model(source, provider=one, threads=checked(threads), values=values)
+        model = Model(source, provider=one, threads=checked(threads), values=values, states=states)
         if threads != "auto" or not model.provider.on_cpu:
             return model
-        return fastest(model, lambda count: Model(source, provider=one, threads=count, values=values))
+        return fastest(model, lambda n: Model(source, provider=one, threads=n, values=values, states=states))
 
     several = candidates(provider)
     if any(isinstance(size, bool) or size < 1 for size in (sizes or {}).values()):
@@ -83,7 +91,8 @@ class Model:
 
     name: the file's name; contract: None for a file that edgeseq did not write; sha256: the file's own hash,
     None without a contract; identity: that hash, or of a foreign file the one of its bytes; provider, threads: what
-    runs it and why; values: the named scalars in effect.
+    runs it and why; values: the named scalars in effect; pairs: the states that were found where the file does not
+    say them; layout: the graph's own axes, where they are other than the signature's.
     """
 
     def __init__(
@@ -93,9 +102,10 @@ class Model:
         provider: Asked = "auto",
         threads: int = 1,
         values: Mapping[str, float | int] | None = None,
+        states: Mapping[str, str] | None = None,
     ) -> None:
         self.threads = Threads(checked(threads), "asked for")
-        self._arguments = (source, provider, threads, dict(values or {}))
+        self._arguments = (source, provider, threads, dict(values or {}), states)
         self.name, content = ("model", source) if isinstance(source, bytes) else _read(source)
         self.provider: Provider = choose(provider)
         self.sha256 = check_seal(content, self.name) if is_sealed(content) else None
@@ -103,12 +113,20 @@ class Model:
         self.identity = self.sha256 or digest(content)
         self._session = Session(content, self.name, self.provider.onnxruntime_list, threads, folder)
         self.contract: Contract | None = self._read_contract()
-        self.signature: Signature = self.contract.signature if self.contract else self._session.signature()
+        if self.contract is None:
+            given = self._understand(states, values or {})
+            defaults: Mapping[str, float | int] = {}
+        else:
+            given = self._read_signature(self.contract, states, values or {})
+            defaults = self.contract.values
         steps = self.contract.steps if self.contract else None
-        self._runner = self._session if steps is None else Unrolled(self._session, self.signature, steps)
-        defaults = self.contract.values if self.contract else {}
-        given = checked_values(self.name, defaults, values or {})
-        self.values: Mapping[str, float | int] = {**defaults, **{name: array.item() for name, array in given.items()}}
+        self._runner: Session | Unrolled | Laid = self._session
+        if self.layout is not None:
+            self._runner = Laid(self._session, self.name, self.signature, self.layout)
+        elif steps is not None:
+            self._runner = Unrolled(self._session, self.signature, steps)
+        set_to = {name: array.flat[0].item() for name, array in given.items() if array.size}
+        self.values: Mapping[str, float | int] = {**defaults, **set_to}
         self._feed = Feed(self.name, self.signature, self._learned_states(), given)
         self._outputs = tuple(t.name for t in self.signature.outputs)
 
@@ -130,16 +148,33 @@ class Model:
         names = self.signature.output_names if states else self._outputs
         return dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
 
-    def stream(self, batch: int = 1, *, allow_nonfinite: bool = False) -> Stream:
+    def stream(self, batch: int = 1, *, allow_nonfinite: bool = False, context: int = 0) -> Stream:
         """A stream of `batch` sequences that are stepped together, with the states carried.
 
         allow_nonfinite: take NaN and infinity as they come (recurrent operators can hide them: the answer may look
             sound); otherwise such an input raises InputError before the state is touched.
+        context: of a file that edgeseq did not export, how many samples of the previous chunk go before each chunk.
 
         Raises:
             StreamError: the model cannot be streamed, with the reason.
         """
+        if isinstance(self._runner, Laid) and self.layout is not None:
+            if not context and can_be_bound(self.signature):
+                stream = Stream(self, self._runner, self._runner, self._feed, batch, allow_nonfinite)
+                if stream.tried():
+                    return stream
+            one_step = self.layout.one_step
+            return ForeignStream(self, self._runner, self._feed, batch, allow_nonfinite, context, one_step)
+        if context:
+            raise StreamError(
+                f"{self.name} keeps what it needs of the past in its states; a context is for other files"
+            )
         return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)
+
+    @property
+    def declared(self) -> Signature:
+        """What the graph itself declares, states among the inputs and outputs."""
+        return self._session.signature()
 
     def verify(self, *, keep: "Keeper | None" = None) -> "ParityReport":
         """Run the test vectors stored in the file, and compare with PyTorch's answers. keep: is shown every case.
@@ -183,15 +218,32 @@ class Model:
                 sizes[axis] = size
         return self.signature.sized(sizes)
 
+    def _understand(self, states: Mapping[str, str] | None, values: Mapping[str, float | int]) -> Mapping[str, Array]:
+        """Find out about a file without a contract; returns the inputs that are fixed."""
+        found = understand(self._session, self.name, states, values)
+        self.signature: Signature = found.signature
+        self.pairs, self.layout = found.pairs, found.layout
+        return found.fixed
+
+    def _read_signature(
+        self, contract: Contract, states: Mapping[str, str] | None, values: Mapping[str, float | int]
+    ) -> Mapping[str, Array]:
+        """Take what the contract says; returns the scalars that are set."""
+        if states is not None:
+            raise UsageError(f"{self.name} has a contract, which says what its states are; leave them out")
+        self.signature, self.pairs = contract.signature, ()
+        self.layout = None if contract.layout is None else Layout(**contract.layout)
+        return checked_values(self.name, contract.values, values)
+
     def __getstate__(self) -> Mapping[str, Any]:
         source, *options = self._arguments
         path = source if isinstance(source, bytes) else os.path.abspath(source)
-        return {"source": path, "options": options, "sha256": self.sha256, "provider": self.provider}
+        return {"source": path, "options": options, "identity": self.identity, "provider": self.provider}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        provider, threads, values = state["options"]
-        Model.__init__(self, state["source"], provider=provider, threads=threads, values=values)
-        if self.sha256 != state["sha256"]:
+        provider, threads, values, states = state["options"]
+        Model.__init__(self, state["source"], provider=provider, threads=threads, values=values, states=states)
+        if self.identity != state["identity"]:
             raise DamagedFileError(f"'{state['source']}' is not the file any more that this model was pickled with")
         self.provider = state["provider"]
 
@@ -199,7 +251,7 @@ class Model:
         """The model itself where its values are those, else the same file with them."""
         if values == self.values:
             return self
-        source, provider, threads, _ = self._arguments
+        source, provider, threads, *_ = self._arguments
         model = Model(source, provider=provider, threads=threads, values=values)
         if model.sha256 != self.sha256:
             raise DamagedFileError(f"'{self.name}' has changed since it was loaded; load it again")
@@ -215,7 +267,7 @@ class Model:
         if text is None:
             return None
         contract = Contract.from_json(text)
-        self._session.check_signature(contract.signature)
+        self._session.check_signature(contract.signature, (contract.layout or {}).get("axes"))
         return contract
 
     def _learned_states(self) -> dict[str, Array]:

@@ -11,7 +11,8 @@ from edgeseq_runtime.buffers import Direction, InputBuffer
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
 from edgeseq_runtime.guards import Rows, Turn, check_out, chosen_rows, refuse_nonfinite
-from edgeseq_runtime.signature import BATCH, TIME
+from edgeseq_runtime.layout import Laid
+from edgeseq_runtime.signature import BATCH, TIME, Limit
 from edgeseq_runtime.state import State
 from edgeseq_runtime.unrolled import Unrolled
 
@@ -32,8 +33,8 @@ class Stream:
     def __init__(
         self,
         model: "Model",
-        session: Session,
-        runner: Session | Unrolled,
+        session: Session | Laid,
+        runner: Session | Unrolled | Laid,
         feed: Feed,
         batch: int,
         allow_nonfinite: bool,
@@ -67,6 +68,17 @@ class Stream:
         self._buffer = InputBuffer(frame, quick)
         self._watched = not allow_nonfinite and np.issubdtype(frame.dtype, np.floating)
 
+    def tried(self) -> bool:
+        """Whether the bound buffers run at all, tried before the first step; what is written then is written anew.
+
+        A file of another exporter may declare sizes that are wrong, which onnxruntime then holds its buffers to.
+        """
+        try:
+            self._direction.run()
+        except RUN_ERRORS:
+            return False
+        return True
+
     def step(self, frame: Inputs, out: dict[str, Array] | None = None, *, rows: Rows | None = None) -> dict[str, Array]:
         """Take one step.
 
@@ -92,7 +104,7 @@ class Stream:
             if self._pushed:
                 self._refuse_unfinished()
             if rows is not None:
-                return self._step_rows(frame, out, chosen_rows(rows, self.batch))
+                return self._step_rows(frame, out, self._rows_of_a_step(rows))
             direction = self._direction
             buffer = self._buffer
             if (
@@ -229,10 +241,21 @@ class Stream:
         sizes = {BATCH: self.batch, TIME: 0}
         return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs if t.kind == "step"}
 
+    def _rows_of_a_step(self, rows: Rows) -> NDArray[np.intp]:
+        """The numbers of the rows that take a step. Raises StreamError where they cannot without the others."""
+        chosen = chosen_rows(rows, self.batch)
+        if len(set(chosen.tolist())) < chosen.size:
+            raise StreamError(f"rows is {chosen.tolist()}, but each of them can take one step at a time")
+        limit = self._signature.limits.get(BATCH, Limit())
+        if limit.max is not None and limit.min == limit.max and chosen.size != limit.max:
+            raise StreamError(
+                f"{self._model.name} takes {limit.max} rows in every call, so no step is of {chosen.size} of them; "
+                "step every row, and reset or restore those that were not meant"
+            )
+        return chosen
+
     def _step_rows(self, frame: Inputs, out: dict[str, Array] | None, rows: NDArray[np.intp]) -> dict[str, Array]:
         """A step of some rows: a smaller batch that starts from their states, which are put back where it went well."""
-        if len(set(rows.tolist())) < rows.size:
-            raise StreamError(f"rows is {rows.tolist()}, but each of them can take one step at a time")
         arrays = self._frame_arrays(frame)
         for name, array in arrays.items():
             if array.shape != (expected := (rows.size, *self._frames[name].shape[1:])):

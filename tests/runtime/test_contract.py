@@ -75,7 +75,7 @@ def test_names_for_another_number_of_features_are_refused():
 
 @pytest.mark.parametrize("rate", [0, -1, True, "8000", [8000], float("inf")])
 def test_a_sample_rate_is_a_number_of_hz(rate):
-    with pytest.raises(ContractError, match="the contract's sample rate is .* but a number of Hz above 0 is expected"):
+    with pytest.raises(ContractError, match=r"the contract's sample rate is .* but a number of Hz above 0 is expected"):
         Contract.from_json(contract(sample_rate_hz=rate))
 
 

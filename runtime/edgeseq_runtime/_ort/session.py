@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from edgeseq_runtime._ort import onnxruntime as ort
 from edgeseq_runtime._ort import onnxruntime_pybind11_state as _pybind
+from edgeseq_runtime._ort.refusal import refusal
 from edgeseq_runtime.errors import ContractError, DamagedFileError, InputError, ProviderError, UsageError
 from edgeseq_runtime.signature import Axis, Signature, Tensor
+from edgeseq_runtime.wire import half_recurrent
 
 Array = NDArray[Any]
 
@@ -63,6 +65,7 @@ class Session:
 
     Raises:
         DamagedFileError: onnxruntime cannot read the bytes.
+        UnsupportedFileError: the file needs what this onnxruntime has not.
         ProviderError: the first provider did not come up.
     """
 
@@ -81,19 +84,27 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        self._name = name
+        left_out: tuple[str, ...] = ()
+        if half_recurrent(content):
+            from edgeseq_runtime._ort.trial import optimisers_to_leave_out  # few files need it
+
+            left_out = optimisers_to_leave_out(content, name, folder)
         try:
             self._session = ort.InferenceSession(
-                content, options, providers=[(n, dict(o)) for n, o in providers], enable_fallback=0
+                content,
+                options,
+                providers=[(n, dict(o)) for n, o in providers],
+                disabled_optimizers=list(left_out) or None,
+                enable_fallback=0,
             )  # a fallback would be told on stdout; here a provider that was asked for runs, or the load fails
             meta = self._session.get_modelmeta()
             self.metadata: Mapping[str, str] = dict(meta.custom_metadata_map)
             self.producer = str(meta.producer_name)
         except RUN_ERRORS as error:
-            if len(providers) > 1 and _opens(content, options, providers[1:]):
+            if len(providers) > 1 and _opens(content, options, providers[1:], left_out):
                 raise ProviderError(f"{providers[0][0]} was asked for, but does not open '{name}': {error}") from error
-            raise DamagedFileError(
-                f"'{name}' is not an ONNX file that onnxruntime {ort.__version__} opens: {error}"
-            ) from error
+            raise refusal(name, ort.__version__, error) from error
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         wanted = providers[0][0]
         if wanted not in self.providers:
@@ -116,31 +127,43 @@ class Session:
         """Bind arrays (kept alive by the binding) as the inputs and outputs of repeated runs."""
         return Binding(self._session, inputs, outputs)
 
-    def check_signature(self, signature: Signature) -> None:
-        """Raise ContractError where a contract's names, types or ranks are not those of the graph."""
+    def check_signature(self, signature: Signature, layout: Mapping[str, tuple[Axis, ...]] | None = None) -> None:
+        """Raise ContractError where a contract's names, types or ranks are not those of the graph.
+
+        layout: the axes of those tensors that the graph lays out otherwise than the signature, by name.
+        """
+        laid = layout or {}
         declared = self.signature()
         optional = {node.name for node in self._session.get_overridable_initializers()}
         for what, given, expected in (
             ("input", (*signature.inputs, *(s.input_tensor for s in signature.states)), declared.inputs),
             ("output", (*signature.outputs, *(s.output_tensor for s in signature.states)), declared.outputs),
         ):
-            here = {t.name: (t.dtype, len(t.axes)) for t in given if t.name not in optional}
+            here = {t.name: (t.dtype, len(laid.get(t.name, t.axes))) for t in given if t.name not in optional}
             there = {t.name: (t.dtype, len(t.axes)) for t in expected}
             if different := sorted(set(here.items()) ^ set(there.items())):
                 raise ContractError(f"the contract and the graph do not agree on {what} '{different[0][0]}'")
 
     def signature(self) -> Signature:
         """What the session declares of a file that carries no contract: types and axes, no states."""
-        return Signature(
-            inputs=tuple(_tensor(node) for node in self._session.get_inputs()),
-            outputs=tuple(_tensor(node) for node in self._session.get_outputs()),
-        )
+        try:
+            return Signature(
+                inputs=tuple(_tensor(node) for node in self._session.get_inputs()),
+                outputs=tuple(_tensor(node) for node in self._session.get_outputs()),
+            )
+        except UnicodeDecodeError as error:
+            raise DamagedFileError(f"'{self._name}' is damaged: a name in it is no text ({error})") from error
 
 
-def _opens(content: bytes, options: Any, providers: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
+def _opens(
+    content: bytes, options: Any, providers: Sequence[tuple[str, Mapping[str, Any]]], left_out: Sequence[str]
+) -> bool:
     """Whether other providers take the file, so that it is not the file's fault that the first does not."""
+    listed = [(name, dict(own)) for name, own in providers]
     try:
-        ort.InferenceSession(content, options, providers=[(n, dict(o)) for n, o in providers], enable_fallback=0)
+        ort.InferenceSession(
+            content, options, providers=listed, disabled_optimizers=list(left_out) or None, enable_fallback=0
+        )
     except RUN_ERRORS:
         return False
     return True
