@@ -28,7 +28,7 @@ def test_candidates_double_up_to_the_cores(cores, expected):
 def test_auto_takes_what_is_fastest(models, monkeypatch, cores, speed, count, measured, reason):
     def measure(calls, seconds):
         taken = {name: speed[call.__closure__[0].cell_contents] for name, call in calls.items()}
-        return {name: Latency(10, p50, p50, p50, p50, p50) for name, p50 in taken.items()}
+        return {name: Latency(10, *[p50] * 6) for name, p50 in taken.items()}
 
     def model_call(model, sizes, stream):
         count = model.threads.count

@@ -61,7 +61,7 @@ def _tried(name: str, options: tuple[tuple[str, Any], ...]) -> Obstacle | None:
     if name == CUDA_NAME:
         _preload()
         if missing := missing_libraries(_library("libonnxruntime_providers_cuda.so")):
-            return _without(missing)
+            return without(missing, _packaged())
     settings = ort.SessionOptions()
     settings.log_severity_level = 4
     try:
@@ -100,21 +100,28 @@ def _loads(name: str) -> bool:
     return True
 
 
-def _without(missing: tuple[str, ...]) -> Obstacle:
-    """What to do about libraries that are missing: one comes with the driver, the others with packages."""
+def without(missing: tuple[str, ...], packaged: str | None) -> Obstacle:
+    """What to do about libraries that are missing: one comes with the driver, the others with CUDA.
+
+    packaged: the version of an onnxruntime-gpu that has them as extras, None where there is none.
+    """
     others = ", ".join(name for name in missing if name != DRIVER)
     problems, remedies = [], []
     if others:
         problems.append(f"CUDA's {others} cannot be loaded here")
-        version = installed_onnxruntimes().get("onnxruntime-gpu")
-        if version is not None and offers("onnxruntime-gpu", "cudnn"):
-            remedies.append(f"pip install 'onnxruntime-gpu[cuda,cudnn]=={version}'")
+        if packaged is not None:
+            remedies.append(f"pip install 'onnxruntime-gpu[cuda,cudnn]=={packaged}'")
         else:
             remedies.append("install the CUDA and cuDNN that have them, and put their folders on LD_LIBRARY_PATH")
     if DRIVER in missing:
         problems.append(f"there is no NVIDIA driver ({DRIVER})")
         remedies.append("install the driver (`nvidia-smi` must list the GPU)")
     return Obstacle(" and ".join(problems), f"Mend it: {', and '.join(remedies)}")
+
+
+def _packaged() -> str | None:
+    version = installed_onnxruntimes().get("onnxruntime-gpu")
+    return version if version is not None and offers("onnxruntime-gpu", "cudnn") else None
 
 
 @cache
