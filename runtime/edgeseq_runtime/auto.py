@@ -1,6 +1,7 @@
 """provider="auto": of the execution providers that come up here, the one that runs a model fastest."""
 
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ KIND = "providers"
 
 VERSION = 1
 """Of what is kept; it grows when an older choice must not be taken any more."""
+
+WARM_UP, WARM_UP_SECONDS = 5, 0.1
+"""Calls before the first that is timed; fewer, but two, where they take long."""
 
 Opened = Callable[[ExecutionProvider], "Model"]
 Figures = Mapping[str, float]
@@ -121,13 +125,16 @@ def _attempt(one: ExecutionProvider, opened: Opened, dropped: dict[str, str]) ->
 
 
 def _first_calls(name: str, model: "Model", contest: Contest, failed: dict[str, str]) -> "Call | None":
-    """The call to time, made twice already, since what is done once is slow; None where it fails."""
+    """The call to time, made a few times already, since what is done once is slow; None where it fails."""
     from edgeseq_runtime.measure import model_call
 
     try:
         call = model_call(model, {BATCH: 1, TIME: 1, **contest.sizes}, contest.stepped)
-        call()
-        call()
+        end = time.monotonic() + WARM_UP_SECONDS
+        for number in range(WARM_UP):
+            call()
+            if number and time.monotonic() > end:
+                break
     except EdgeseqError as error:
         failed[name] = str(error)
         return None

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeseq_runtime._ort.probe import CPU_NAME, CUDA_NAME, obstacle
-from edgeseq_runtime._ort.session import available_providers
+from edgeseq_runtime._ort.session import CPU_NAME, CUDA_NAME, available_providers
 from edgeseq_runtime.errors import ProviderError, UsageError
 
 
@@ -110,6 +109,10 @@ def choose(asked: Asked) -> Provider:
     if isinstance(asked, str) and asked == "auto":
         return Provider(CPU, "auto: the CPU, which is there on every device")
     chosen = candidates(asked)[0]
+    if chosen.onnxruntime_name == CPU_NAME:
+        return Provider(chosen, "asked for")
+    from edgeseq_runtime._ort.probe import obstacle  # on most devices there is nothing to try
+
     if (found := obstacle(chosen.onnxruntime_name, chosen.options)) is not None:
         raise ProviderError(f"'{chosen.name}' was asked for, but {found}, or pass --provider cpu")
     return Provider(chosen, "asked for")

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from edgeseq_runtime import Model, auto, cache, load
-from edgeseq_runtime._ort.probe import CPU_NAME, CUDA_NAME, obstacle
-from edgeseq_runtime._ort.session import Session, available_providers
+from edgeseq_runtime._ort.probe import obstacle
+from edgeseq_runtime._ort.session import CPU_NAME, CUDA_NAME, Session, available_providers
 from edgeseq_runtime.errors import InputError, ProviderError, UsageError
 from edgeseq_runtime.providers import CPU, ExecutionProvider, candidates, cuda
 from edgeseq_runtime.race import race

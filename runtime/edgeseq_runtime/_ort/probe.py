@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from edgeseq_runtime._ort import onnxruntime as ort
-from edgeseq_runtime._ort.session import RUN_ERRORS, available_providers
+from edgeseq_runtime._ort.session import CPU_NAME, CUDA_NAME, RUN_ERRORS, available_providers
 from edgeseq_runtime.distributions import BOTH_INSTALLED, installed_onnxruntimes, offers
 from edgeseq_runtime.elf import needed_libraries
-
-CPU_NAME, CUDA_NAME = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 DRIVER = "libcuda.so.1"
 CUDNN = "libcudnn.so.9"

@@ -22,6 +22,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
 """What opening or running may raise; bound runs tell everything as a RuntimeError."""
 
+CPU_NAME, CUDA_NAME = "CPUExecutionProvider", "CUDAExecutionProvider"
+
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -176,7 +178,7 @@ class Binding:
     """
 
     def __init__(self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-        if session.get_providers()[0] != "CPUExecutionProvider":
+        if session.get_providers()[0] != CPU_NAME:
             self.run: Callable[[], None] = partial(_copying_run, session, dict(inputs), dict(outputs))
             return
         self._buffers = (dict(inputs), dict(outputs))  # onnxruntime keeps addresses only
