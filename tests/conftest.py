@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 gc.set_threshold(100_000, 20, 20)
 """A tracer makes very many objects: looking through them as often as Python does by itself is 15 % of the time."""
+
+
+os.environ["EDGESEQ_CACHE"] = ""
+"""No choice of a provider is kept beyond a test."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "docs/recurrence.md", "docs/reservoirs.md", "docs/decoding.md", "docs/autoencoders.md"]
 PAGES += ["docs/bring-your-own.md", "runtime/README.md"]
 LINKED = ["README.md", "runtime/README.md", "CHANGELOG.md", "docs/architecture.md", "docs/bring-your-own.md"]
-LINKED += ["docs/devices.md", "docs/cuda.md"]
+LINKED += ["docs/cuda.md", "docs/devices.md", "docs/providers.md"]
 
 
 def blocks():

@@ -105,9 +105,11 @@ def bench(
     check_report(report)
     if context and not stream:
         raise UsageError("--context is for --stream: it is what a chunk has of the one before")
-    loaded, _ = open_model(model, provider, thread_count(threads), settings, states)
+    time = time if time is not None or not stream else 1
+    given = {axis: size for axis, size in ((BATCH, batch), (TIME, time)) if size is not None}
+    loaded, _ = open_model(model, provider, thread_count(threads), settings, states, given)
     count = loaded.threads.count
-    sizes = loaded.sizes(batch, time if time is not None or not stream else 1)
+    sizes = loaded.sizes(batch, time)
     calls = {loaded.name: model_call(loaded, sizes, stream, context)}
     paced = keep_pace(calls[loaded.name], rate, seconds or PACED_SECONDS, sizes[TIME]) if rate is not None else None
     if paced is not None:

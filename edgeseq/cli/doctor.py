@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import edgeseq_runtime
 import typer
-from edgeseq_runtime.doctor import Machine, examine
+from edgeseq_runtime.doctor import Machine, ProviderFinding, examine
 from edgeseq_runtime.errors import MissingError
 from rich.console import RenderableType
 
@@ -27,7 +27,8 @@ def doctor(
 ) -> None:
     """Show what this machine has, and what would run a model.
 
-    Versions, execution providers and processors; with MODEL, what runs it and why.
+    Versions, processors, and which execution providers come up, or what is missing and the command that mends
+    it; with MODEL, what runs it and why, measured where there is a choice.
 
     Exits with 3 where the installation is broken.
     """
@@ -36,7 +37,15 @@ def doctor(
     loaded = None
     if model is not None and not machine.problems:
         opened = edgeseq_runtime.load(model)
-        loaded = {"file": str(model), "provider": opened.provider.name, "reason": opened.provider.reason}
+        choice = opened.provider
+        loaded = {
+            "file": str(model),
+            "provider": choice.name,
+            "reason": choice.reason,
+            "options": dict(choice.chosen.options),
+            "figures_us": dict(choice.figures_us),
+            "dropped": dict(choice.dropped),
+        }
     value = {**machine.to_json(), "packages": packages, "model": loaded}
     show(value, *_tables(machine, packages, loaded), as_json=as_json)
     if machine.problems:
@@ -56,18 +65,29 @@ def _tables(
 ) -> list[RenderableType]:
     about = {
         "platform": machine.platform,
-        "processors": f"{machine.usable_cpus} of {machine.cpus} usable",
+        "processor": f"{machine.processor}, {machine.usable_cpus} of {machine.cpus} cores usable",
+        "its instructions": ", ".join(machine.cpu_features) or "not known here",
+        "GPUs": ", ".join(machine.gpus) or None,
         "python": machine.python,
         "numpy": machine.numpy,
         "onnxruntime": machine.onnxruntime or "not usable",
+        "its build": machine.onnxruntime_build,
         "installed as": ", ".join(f"{n} {v}" for n, v in machine.distributions.items()) or "nothing",
         "execution providers": ", ".join(machine.onnxruntime_providers),
-        "usable as --provider": ", ".join(machine.providers),
+        "cache": machine.cache or "none",
     }
     parts: list[RenderableType] = [
         pairs("This machine", about),
         pairs("Packages", {name: version or "not installed" for name, version in packages.items()}),
     ]
+    if machine.findings:
+        parts.insert(1, pairs("--provider", {one.name: _state(one) for one in machine.findings}))
     if loaded is not None:
-        parts.append(pairs("Model", {"file": loaded["file"], "runs on": f"{loaded['provider']} ({loaded['reason']})"}))
+        figures = {f"on {name}": f"{us:.1f} µs a call" for name, us in loaded["figures_us"].items()}
+        runs_on = f"{loaded['provider']} ({loaded['reason']})"
+        parts.append(pairs("Model", {"file": loaded["file"], "runs on": runs_on, **figures}))
     return parts
+
+
+def _state(one: ProviderFinding) -> str:
+    return "usable" if one.usable else f"not usable: {one.problem}. {one.remedy}"

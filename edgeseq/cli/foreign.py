@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
 
 def open_model(
-    path: Path, provider: str, threads: "ThreadCount", settings: Sequence[str] | None, states: Sequence[str] | None
+    path: Path,
+    provider: str,
+    threads: "ThreadCount",
+    settings: Sequence[str] | None,
+    states: Sequence[str] | None,
+    measured: Mapping[str, int] | None = None,
 ) -> tuple["Model", Mapping[str, int]]:
     """The model with its values, inputs and states as they were given, and the sizes that only what is drawn has.
+
+    measured: the sizes at which auto times what there is, where they are not the typical ones.
 
     Raises:
         UsageError: what was given is not understood, or the file has no such thing.
@@ -30,7 +37,8 @@ def open_model(
     sizes: Mapping[str, int] = {}
     if told and (looked_at := edgeseq_runtime.load(path, provider="cpu", states=given)).contract is not None:
         values, sizes = split_settings(looked_at, told)
-    return edgeseq_runtime.load(path, provider=provider, threads=threads, values=values, states=given), sizes
+    loaded = edgeseq_runtime.load(path, provider=provider, threads=threads, values=values, states=given, sizes=measured)
+    return loaded, sizes
 
 
 def parse_states(given: Sequence[str] | None) -> dict[str, str] | None:

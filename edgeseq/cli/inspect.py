@@ -74,7 +74,7 @@ def _write(file: Path, output: Path, settings: list[str] | None, states: list[st
 
 
 def _onnx(file: Path, settings: list[str] | None, states: list[str] | None) -> dict[str, Any]:
-    model, _ = open_model(file, "auto", 1, settings, states)
+    model, _ = open_model(file, "cpu", 1, settings, states)
     contract = model.contract
     return {
         "file": str(file),

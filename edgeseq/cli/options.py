@@ -15,7 +15,7 @@ Provider = Annotated[
     str,
     typer.Option(
         metavar="auto|cpu|cuda",
-        help="Execution provider. One that is named is used, or the command ends with 3; auto is the CPU.",
+        help="Execution provider. One that is named is used, or the command ends with 3; auto measures those here.",
     ),
 ]
 

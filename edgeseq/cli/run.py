@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from edgeseq_runtime.atomic import check_writable, replacing, write_bytes
 from edgeseq_runtime.errors import InputError, UsageError
-from edgeseq_runtime.signature import BATCH, Signature
+from edgeseq_runtime.signature import BATCH, TIME, Signature
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
@@ -161,7 +161,8 @@ def run(
         raise UsageError("--context is for --stream: it is what a chunk has of the one before")
     if texts and (inputs or stream or chunk):
         raise UsageError("--text is for whole texts, so it stands without --input, --stream and --chunk")
-    loaded, sizes = open_model(model, provider, thread_count(threads), settings, states)
+    measured = {TIME: chunk or 1} if stream else None
+    loaded, sizes = open_model(model, provider, thread_count(threads), settings, states, measured)
     given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
     rate_hz = _checked_rate(loaded, given, rate)
     if stream or chunk:

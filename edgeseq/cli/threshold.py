@@ -79,7 +79,7 @@ def threshold(
     if output is not None and output.suffix != ".onnx":
         raise UsageError(f"the output is an ONNX file and ends in .onnx, but '{output}' was given")
     target = check_writable(output if output is not None else model)
-    loaded = edgeseq_runtime.load(model)
+    loaded = edgeseq_runtime.load(model, provider="cpu")
     if THRESHOLD not in loaded.values:
         raise UsageError(f"{loaded.name} has no threshold; export an autoencoder with --part score")
     scores = _scores(loaded, on)
@@ -89,7 +89,7 @@ def threshold(
         from edgeseq.revalue import with_values
     about = {"on": _file_name(on), "scores": len(scores), **rule}
     content = with_values(model.read_bytes(), {THRESHOLD: chosen}, {THRESHOLD: about}, loaded.name)
-    report = edgeseq_runtime.load(content).verify()
+    report = edgeseq_runtime.load(content, provider="cpu").verify()
     if not report.passed:
         raise ParityError(f"nothing was written, as {verdict(report)}", report)
     write_bytes(target, content)

@@ -18,7 +18,7 @@ def reference_call(
 ) -> Call:
     """The same call of another ONNX file, or of a checkpoint in PyTorch, eager, with its states carried."""
     if path.suffix.lower() == ".onnx":
-        return model_call(edgeseq_runtime.load(path, provider=provider, threads=threads), sizes, stream)
+        return model_call(edgeseq_runtime.load(path, provider=provider, threads=threads, sizes=sizes), sizes, stream)
     return _torch_call(path, model, sizes, stream, threads)
 
 

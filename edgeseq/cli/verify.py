@@ -166,7 +166,8 @@ def _prove(
 
         from edgeseq.opening import open_reference
         from edgeseq.revalue import with_values
-    loaded = edgeseq_runtime.load(model, provider=provider)  # what is not there is told before PyTorch starts
+    shown = "cpu" if provider == "auto" else provider  # all that are here are proven, so there is nothing to choose
+    loaded = edgeseq_runtime.load(model, provider=shown)  # what is not there is told before PyTorch starts
     content: Path | bytes = model
     judge: Any = Path(reference)
     if not reference.lower().endswith(".onnx"):

@@ -70,7 +70,7 @@ def export(
         if not report.passed:
             raise ParityError(_why(report), report)
     else:
-        load(content)
+        load(content, provider="cpu")
     write_bytes(path, content)
     return report
 

@@ -186,7 +186,7 @@ def _judge(
     """The network, with the inputs and states that the file's contract says where nobody does."""
     from edgeseq_runtime import load
 
-    contract = load(file).contract
+    contract = load(file, provider="cpu").contract
     said = contract.provenance.get("source", {}) if contract is not None else {}
     return _as_source(reference, inputs or said.get("inputs", ()), states or said.get("states"))
 

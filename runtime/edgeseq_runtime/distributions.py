@@ -18,3 +18,10 @@ def installed_onnxruntimes() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def offers(distribution: str, extra: str) -> bool:
+    """Whether an installed distribution has an extra, such as the libraries it needs."""
+    from importlib import metadata
+
+    return extra in (metadata.metadata(distribution).get_all("Provides-Extra") or ())

@@ -55,7 +55,7 @@ def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Latency]:
     end = time.perf_counter_ns() + int(seconds * len(calls) * 1e9)
     while time.perf_counter_ns() < end or min(map(len, times.values())) < AT_LEAST:
         for name, call in calls.items():
-            times[name] += _turn(call)
+            times[name] += turn(call)
     return {name: summarise(np.asarray(taken)) for name, taken in times.items()}
 
 
@@ -87,11 +87,10 @@ def whole_inputs(signature: Signature, sizes: Mapping[str, int]) -> dict[str, Ar
     return {t.name: drawn[t.name] for t in signature.inputs if t.of is None}
 
 
-def _turn(call: Call) -> list[int]:
+def turn(call: Call, length_ns: int = TURN_NS, clock: Callable[[], int] = time.perf_counter_ns) -> list[int]:
     """Wall times in nanoseconds of the calls that fit in one turn, at least one."""
     times: list[int] = []
-    clock = time.perf_counter_ns
-    end = clock() + TURN_NS
+    end = clock() + length_ns
     stop = 0
     while stop < end:
         start = clock()

@@ -22,7 +22,7 @@ from edgeseq_runtime.feed import Feed, Inputs, checked_values
 from edgeseq_runtime.foreign import understand
 from edgeseq_runtime.foreign_stream import ForeignStream, can_be_bound
 from edgeseq_runtime.layout import Laid, Layout
-from edgeseq_runtime.providers import Provider, choose
+from edgeseq_runtime.providers import Asked, Provider, candidates, choose
 from edgeseq_runtime.replay import Runner, replayed
 from edgeseq_runtime.seal import check_seal, digest, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
@@ -42,34 +42,49 @@ ModelFile = str | os.PathLike[str] | bytes
 def load(
     source: ModelFile,
     *,
-    provider: str = "auto",
+    provider: Asked = "auto",
     threads: ThreadCount = 1,
     values: Mapping[str, float | int] | None = None,
     states: Mapping[str, str] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> "Model":
     """Open an ONNX file.
 
     Args:
         source: a path, or the file's bytes.
-        provider: "cpu", "cuda", or "auto" (the CPU).
+        provider: "cpu", "cuda", or one of `edgeseq_runtime.providers` with options of its own, such as
+            `cuda(memory_limit=2**30)`; "auto", or a list of them, takes what measures fastest of those that are here.
         threads: threads inside one operator; "auto" opens the file with 1, 2, 4, … and takes what runs its typical
             shape fastest.
         values: named scalars of the file to be other than their defaults, such as {"temperature": 0.5}; of a file
             without a contract, inputs that are the same in every call, such as {"sr": 16000}.
         states: of a file without a contract, which output is an input's next value, such as {"h": "hn"}; they are
             looked for where this is None.
+        sizes: at which "auto" measures providers, by axis, where they are not the typical ones: {"batch": 32}. With
+            {"time": 1} it is a step of a stream that is timed. Axes that the file does not have are left out.
 
     Raises:
         MissingFileError, DamagedFileError: no such file; or empty, truncated, changed, not ONNX.
         UnsafeFileError: it keeps weights in a file outside its folder.
         ContractError: the contract is malformed, contradicts itself, or is of a newer version.
-        UsageError: the file has no such value.
-        ProviderError: the provider that was named is not there.
+        UsageError: the file has no such value; a size is none.
+        ProviderError: the provider that was named is not there, or does not come up.
     """
-    model = Model(source, provider=provider, threads=checked(threads), values=values, states=states)
-    if threads != "auto":
-        return model
-    return fastest(model, lambda n: Model(source, provider=provider, threads=n, values=values, states=states))
+
+    def opened(one: Asked) -> Model:
+        model = Model(source, provider=one, threads=checked(threads), values=values, states=states)
+        if threads != "auto" or not model.provider.on_cpu:
+            return model
+        return fastest(model, lambda n: Model(source, provider=one, threads=n, values=values, states=states))
+
+    several = candidates(provider)
+    if any(isinstance(size, bool) or size < 1 for size in (sizes or {}).values()):
+        raise UsageError(f"sizes is {dict(sizes or {})}, but each is a whole number from 1")
+    if len(several) == 1:
+        return opened(provider)
+    from edgeseq_runtime import auto  # on most devices there is nothing to choose
+
+    return auto.fastest(several, opened, sizes)
 
 
 class Model:
@@ -85,7 +100,7 @@ class Model:
         self,
         source: ModelFile,
         *,
-        provider: str = "auto",
+        provider: Asked = "auto",
         threads: int = 1,
         values: Mapping[str, float | int] | None = None,
         states: Mapping[str, str] | None = None,
@@ -224,13 +239,14 @@ class Model:
     def __getstate__(self) -> Mapping[str, Any]:
         source, *options = self._arguments
         path = source if isinstance(source, bytes) else os.path.abspath(source)
-        return {"source": path, "options": options, "identity": self.identity}
+        return {"source": path, "options": options, "identity": self.identity, "provider": self.provider}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         provider, threads, values, states = state["options"]
         Model.__init__(self, state["source"], provider=provider, threads=threads, values=values, states=states)
         if self.identity != state["identity"]:
             raise DamagedFileError(f"'{state['source']}' is not the file any more that this model was pickled with")
+        self.provider = state["provider"]
 
     def _set_to(self, values: Mapping[str, float | int]) -> "Model":
         """The model itself where its values are those, else the same file with them."""

@@ -318,7 +318,11 @@ def test_doctor(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     value = json.loads(run("doctor", models / "lstm.onnx", "--json").stdout)
     assert value["model"]["provider"] == "cpu"
     assert "cpu" in value["providers"]
-    assert "execution providers" in run("doctor").stdout
+    assert value["model"]["reason"].startswith("auto: ")
+    assert [one["name"] for one in value["findings"]] == ["cpu", "cuda"]
+    text = run("doctor").stdout
+    for word in ("execution providers", "its instructions", "cuda", "usable"):
+        assert word in text
     broken = replace(examine(), problems=("onnxruntime and onnxruntime-gpu are both installed",))
     monkeypatch.setattr(doctor, "examine", lambda: broken)
     result = run("doctor")

@@ -17,9 +17,8 @@ from edgeseq_runtime.wire import half_recurrent
 
 Array = NDArray[Any]
 
-_OPEN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
-"""What a run may raise; bound runs tell everything as a RuntimeError."""
+"""What opening or running may raise; bound runs tell everything as a RuntimeError."""
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -49,6 +48,11 @@ def available_providers() -> tuple[str, ...]:
 def onnxruntime_version() -> str:
     """The version of the onnxruntime that is imported."""
     return str(ort.__version__)
+
+
+def onnxruntime_build() -> str | None:
+    """What onnxruntime says of how it was built, None where it is too old to say."""
+    return str(ort.get_build_info()) if hasattr(ort, "get_build_info") else None
 
 
 class Session:
@@ -89,8 +93,7 @@ class Session:
             from edgeseq_runtime._ort.trial import optimisers_to_leave_out  # few files need it
 
             left_out = optimisers_to_leave_out(content, name, folder)
-        on_cpu = providers[0][0] == CPU  # nothing to fall back to, and it would be told on stdout
-        if not on_cpu:
+        if providers[0][0] != CPU:
             record(options)
         try:
             self._session = ort.InferenceSession(
@@ -98,12 +101,14 @@ class Session:
                 options,
                 providers=[(n, dict(o)) for n, o in providers],
                 disabled_optimizers=list(left_out) or None,
-                enable_fallback=not on_cpu and CAPTURES not in providers[0][1],
-            )
+                enable_fallback=0,
+            )  # a fallback would be told on stdout; here a provider that was asked for runs, or the load fails
             meta = self._session.get_modelmeta()
             self.metadata: Mapping[str, str] = dict(meta.custom_metadata_map)
             self.producer = str(meta.producer_name)
-        except _OPEN_ERRORS as error:
+        except RUN_ERRORS as error:
+            if len(providers) > 1 and _opens(content, options, providers[1:], left_out):
+                raise ProviderError(f"{providers[0][0]} was asked for, but does not open '{name}': {error}") from error
             raise refusal(name, ort.__version__, error) from error
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         wanted = providers[0][0]
@@ -192,6 +197,20 @@ class Session:
             )
         except UnicodeDecodeError as error:
             raise DamagedFileError(f"'{self._name}' is damaged: a name in it is no text ({error})") from error
+
+
+def _opens(
+    content: bytes, options: Any, providers: Sequence[tuple[str, Mapping[str, Any]]], left_out: Sequence[str]
+) -> bool:
+    """Whether other providers take the file, so that it is not the file's fault that the first does not."""
+    listed = [(name, dict(own)) for name, own in providers]
+    try:
+        ort.InferenceSession(
+            content, options, providers=listed, disabled_optimizers=list(left_out) or None, enable_fallback=0
+        )
+    except RUN_ERRORS:
+        return False
+    return True
 
 
 def _tensor(node: Any) -> Tensor:
