@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from edgeseq_runtime.cadence import Cadence, keep_pace
 from edgeseq_runtime.errors import BudgetError, UsageError
 from edgeseq_runtime.measure import Latency, measure, model_call
 from edgeseq_runtime.signature import BATCH, TIME
 
+from edgeseq.cadence import Cadence, keep_pace
 from edgeseq.cli.foreign import open_model
 from edgeseq.cli.options import AsJson, Context, Fixed, ModelFile, Provider, Report, StatePairs, Threads, thread_count
 from edgeseq.cli.output import check_report, markdown_table, show, size_text, table, write_report

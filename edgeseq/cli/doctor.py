@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import edgeseq_runtime
 import typer
-from edgeseq_runtime.doctor import Machine, ProviderFinding, examine
 from edgeseq_runtime.errors import MissingError
 from rich.console import RenderableType
 
+from edgeseq import placement
 from edgeseq.cli.options import AsJson
 from edgeseq.cli.output import pairs, show
+from edgeseq.machine import Machine, ProviderFinding, examine
 
 EXAMPLES = ("edgeseq doctor", "edgeseq doctor lstm.onnx")
 
@@ -45,6 +46,7 @@ def doctor(
             "options": dict(choice.chosen.options),
             "figures_us": dict(choice.figures_us),
             "dropped": dict(choice.dropped),
+            "placement": placement.lines(opened),
         }
     value = {**machine.to_json(), "packages": packages, "model": loaded}
     show(value, *_tables(machine, packages, loaded), as_json=as_json)
@@ -86,6 +88,7 @@ def _tables(
         figures = {f"on {name}": f"{us:.1f} µs a call" for name, us in loaded["figures_us"].items()}
         runs_on = f"{loaded['provider']} ({loaded['reason']})"
         parts.append(pairs("Model", {"file": loaded["file"], "runs on": runs_on, **figures}))
+        parts += loaded["placement"]
     return parts
 
 

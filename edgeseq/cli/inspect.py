@@ -11,13 +11,13 @@ from edgeseq_runtime.contract import Contract
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.infer import Pair
 from edgeseq_runtime.signature import Signature, Tensor, signature_to_json
-from edgeseq_runtime.text import vocabularies
 from rich.console import RenderableType
 
 from edgeseq.cli.foreign import open_model, parse_states
 from edgeseq.cli.options import AsJson, Fixed, StatePairs
 from edgeseq.cli.output import needing, pairs, show, size_text, table
 from edgeseq.cli.settings import parse_settings
+from edgeseq.text import vocabularies
 
 EXAMPLES = (
     "edgeseq inspect lstm.onnx",

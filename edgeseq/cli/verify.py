@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import edgeseq_runtime
 import typer
+from edgeseq_export.worst_case import Keeper, WorstCase, open_worst, save
+from edgeseq_export.worst_case import replay as replay_alone
 from edgeseq_runtime.atomic import check_writable
 from edgeseq_runtime.compare import ParityReport
 from edgeseq_runtime.errors import ParityError, ProviderError, UsageError
-from edgeseq_runtime.worst import Keeper, WorstCase, open_worst, save
-from edgeseq_runtime.worst import replay as replay_alone
 
 from edgeseq.cli.export import parse_pairs
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Report

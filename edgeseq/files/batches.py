@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from edgeseq_runtime.signature import BATCH, Signature
 from edgeseq_runtime.table import NONE
-from edgeseq_runtime.text import Vocabulary
 from numpy.typing import NDArray
+
+from edgeseq.text import Vocabulary
 
 Array = NDArray[Any]
 

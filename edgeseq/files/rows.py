@@ -7,12 +7,12 @@ from typing import Any, BinaryIO
 from edgeseq_runtime.errors import InputError
 from edgeseq_runtime.feed import Feed
 from edgeseq_runtime.signature import BATCH, TIME, Signature, Tensor
-from edgeseq_runtime.text import Vocabulary
 from numpy.typing import NDArray
 
 from edgeseq.files import jsonl
 from edgeseq.files.batches import fillers, joined
 from edgeseq.files.lines import decode, filled, writable
+from edgeseq.text import Vocabulary
 
 Array = NDArray[Any]
 

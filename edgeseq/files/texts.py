@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature, Tensor
-from edgeseq_runtime.text import Vocabulary, vocabularies
 from numpy.typing import NDArray
 
 from edgeseq.files.inputs import FORMATS, needed, sniffed, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, decode, filled, opened, title, writable
 from edgeseq.files.rows import Given, Reader, Sequences
 from edgeseq.files.wav import WAV
+from edgeseq.text import Vocabulary, vocabularies
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgeseq_runtime.signature import Tensor
-from edgeseq_runtime.text import KINDS, Vocabulary
 from numpy.typing import NDArray
 
 from edgeseq.files.answers import Answers, plain, shortest
 from edgeseq.files.outputs import ERROR, Results
 from edgeseq.files.rows import Item, Sequences
 from edgeseq.files.texts import known, reading
+from edgeseq.text import KINDS, Vocabulary
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model

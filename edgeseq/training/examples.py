@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from edgeseq_runtime.text import KINDS, vocabularies
 from torch import Tensor
 
 from edgeseq.data import Dataset
 from edgeseq.nn import Network
+from edgeseq.text import KINDS, vocabularies
 from edgeseq.training.batches import Batches
 
 SHOWN = 20

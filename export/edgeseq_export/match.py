@@ -9,10 +9,10 @@ from edgeseq_runtime import golden
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.model import Model
 from edgeseq_runtime.signature import BATCH, Signature, Tensor
-from edgeseq_runtime.worst import answer
 from numpy.typing import NDArray
 
 from edgeseq_export.grid import Case
+from edgeseq_export.worst_case import answer
 
 Array = NDArray[Any]
 

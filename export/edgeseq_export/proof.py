@@ -14,7 +14,6 @@ from edgeseq_runtime.errors import EdgeseqError, InputError, LongInputWarning, P
 from edgeseq_runtime.model import Model
 from edgeseq_runtime.providers import present
 from edgeseq_runtime.signature import BATCH, Signature, Tensor
-from edgeseq_runtime.worst import Keeper
 from numpy.typing import NDArray
 
 from edgeseq_export.grid import DEFAULT, Case, Grid
@@ -24,6 +23,7 @@ from edgeseq_export.peer import Peer, declared, read
 from edgeseq_export.reference import Reference, Truth
 from edgeseq_export.source import Progress, Source, silent
 from edgeseq_export.sources.call import Called
+from edgeseq_export.worst_case import Keeper
 
 Array = NDArray[Any]
 File = str | os.PathLike[str] | bytes

@@ -131,10 +131,9 @@ def assert_parity(
         AssertionError: they differ. It shows the worst comparisons, and the file that holds the worst case.
     """
     __tracebackhide__ = True
-    from edgeseq_runtime.worst import Keeper, save
-
     from edgeseq_export.grid import DEFAULT
     from edgeseq_export.proof import verify
+    from edgeseq_export.worst_case import Keeper, save
 
     judge = reference if isinstance(reference, str | os.PathLike) else _judge(file, reference, inputs, states)
     keep = Keeper()

@@ -1,4 +1,4 @@
-"""A saved case again, with a network or another file as the judge. Without one, edgeseq_runtime.worst runs it alone."""
+"""A saved case again, with a network or another file as the judge. Without one, `worst_case` runs it alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 from edgeseq_runtime.compare import ParityReport
 from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Signature
-from edgeseq_runtime.worst import Keeper, WorstCase, check_fits, told
 from numpy.typing import NDArray
 
 from edgeseq_export.match import Matched
 from edgeseq_export.proof import File, compare_inputs, prepare
 from edgeseq_export.source import Source
+from edgeseq_export.worst_case import Keeper, WorstCase, check_fits, told
 
 Array = NDArray[Any]
 

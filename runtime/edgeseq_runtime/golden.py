@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from edgeseq_runtime.signature import Signature, Tensor
 
 if TYPE_CHECKING:
     from edgeseq_runtime.model import Model
-    from edgeseq_runtime.worst import Keeper
 
 Array = NDArray[Any]
 
@@ -29,6 +28,21 @@ MAX_VALUES = 4096
 
 _EVERY = "every/scalar"
 """Before the name of a scalar that holds for every case; a runtime that knows none passes over it."""
+
+
+class Keep(Protocol):
+    """Is shown every call of a proof, as the one that keeps the worst."""
+
+    def see(
+        self,
+        comparisons: Sequence[Comparison],
+        model: "Model",
+        case: "GoldenCase",
+        actual: Mapping[str, Array],
+        *,
+        reference: str,
+    ) -> None:
+        """Look at one call, with all its comparisons and what came out."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,7 @@ def unpack_arrays(text: str) -> dict[str, Array]:
         raise DamagedFileError(f"the arrays stored in the file's metadata are not readable: {error}") from error
 
 
-def check(model: "Model", cases: Sequence[GoldenCase], keep: "Keeper | None" = None) -> ParityReport:
+def check(model: "Model", cases: Sequence[GoldenCase], keep: "Keep | None" = None) -> ParityReport:
     """Run every case on the model and compare with what PyTorch gave. keep: is shown every case."""
     comparisons: list[Comparison] = []
     for case in cases:
@@ -124,7 +138,7 @@ def check_case(
     case: GoldenCase,
     run: Callable[[], Mapping[str, Array]],
     decisions: Collection[str] = (),
-    keep: "Keeper | None" = None,
+    keep: "Keep | None" = None,
 ) -> list[Comparison]:
     """Compare what `run` gives with what is expected, output by output; where the runtime refuses, with its words.
 

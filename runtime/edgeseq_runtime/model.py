@@ -32,8 +32,8 @@ from edgeseq_runtime.unrolled import Unrolled
 
 if TYPE_CHECKING:
     from edgeseq_runtime.compare import ParityReport
+    from edgeseq_runtime.golden import Keep
     from edgeseq_runtime.measure import Latency
-    from edgeseq_runtime.worst import Keeper
 
 Array = NDArray[Any]
 ModelFile = str | os.PathLike[str] | bytes
@@ -177,7 +177,7 @@ class Model:
         """What the graph itself declares, states among the inputs and outputs."""
         return self._session.signature()
 
-    def verify(self, *, keep: "Keeper | None" = None) -> "ParityReport":
+    def verify(self, *, keep: "Keep | None" = None) -> "ParityReport":
         """Run the test vectors stored in the file, and compare with PyTorch's answers. keep: is shown every case.
 
         They are run with the values that they were made with, whatever is set here or has become the file's default.

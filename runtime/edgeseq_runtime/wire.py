@@ -1,91 +1,100 @@
-"""What an ONNX file says of itself, read from its bytes without the onnx package: enough to know a risky one."""
+"""What an ONNX file holds, read from its bytes without the onnx package, as protobuf is.
 
-from collections.abc import Iterator
+A message is a row of fields, each a number and a value; a value may be a message again.
+"""
 
-RECURRENT = (b"LSTM", b"GRU", b"RNN")
+from collections.abc import Iterator, Mapping
 
-_GRAPH, _NODE, _INITIALIZER = 7, 1, 5  # of ModelProto; of GraphProto
-_OP_TYPE, _ATTRIBUTE = 4, 5  # of NodeProto
-_TENSOR, _SUBGRAPH = 5, 6  # of AttributeProto
-_DATA_TYPE = 2  # of TensorProto
-_FLOAT16 = 10
+from edgeseq_runtime.errors import DamagedFileError
 
-Span = tuple[int, int]
+# By message, the fields that lead to a node or a tensor (onnx.proto): a number and the message it holds.
+_MESSAGES: Mapping[str, Mapping[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_DEPTH = 64
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_GROUP = (3, 4)
+"""Marks around fields, which a reader of protobuf passes over."""
+_TAG_BYTES, _TAG_BITS = 5, 32
+
+_RECURRENT = (b"LSTM", b"GRU", b"RNN")
+_OP_TYPE, _DATA_TYPE, _FLOAT16 = ("node", 4), ("tensor", 2), 10
+
+Value = int | memoryview
 
 
-def half_recurrent(content: bytes) -> bool:
-    """Whether a file has a recurrent operator and float16 weights; False where its bytes are no such message."""
-    if not any(name in content for name in RECURRENT):
+def half_recurrent(content: bytes, name: str) -> bool:
+    """Whether a file has a recurrent operator and float16 weights. Raises DamagedFileError as `leaves`."""
+    if not any(operator in content for operator in _RECURRENT):
         return False
-    try:
-        ops: set[bytes] = set()
-        half = [False]
-        for number, value in _fields(content, (0, len(content))):
-            if number == _GRAPH and isinstance(value, tuple):
-                _graph(content, value, ops, half)
-    except (IndexError, ValueError):
-        return False
-    return half[0] and not ops.isdisjoint(RECURRENT)
+    found = {
+        (field, bytes(value) if field == _OP_TYPE and isinstance(value, memoryview) else value)
+        for field, value in leaves(content, name)
+        if field in (_OP_TYPE, _DATA_TYPE)
+    }
+    return (_DATA_TYPE, _FLOAT16) in found and any((_OP_TYPE, operator) in found for operator in _RECURRENT)
 
 
-def _graph(content: bytes, span: Span, ops: set[bytes], half: list[bool]) -> None:
-    for number, value in _fields(content, span):
-        if not isinstance(value, tuple):
-            continue
-        if number == _INITIALIZER:
-            _tensor(content, value, half)
-        elif number == _NODE:
-            _node(content, value, ops, half)
+def leaves(content: bytes, name: str) -> Iterator[tuple[tuple[str, int], Value]]:
+    """Every field in which no other is looked for: the message that has it, its number, and its value.
+
+    content: the bytes of an ONNX file. name: its name, for messages.
+
+    Raises:
+        DamagedFileError: it is nested beyond all use, or numbers a field beyond what protobuf has.
+    """
+    yield from _leaves(memoryview(content), "model", name, 0)
 
 
-def _node(content: bytes, span: Span, ops: set[bytes], half: list[bool]) -> None:
-    for number, value in _fields(content, span):
-        if not isinstance(value, tuple):
-            continue
-        if number == _OP_TYPE:
-            ops.add(content[slice(*value)])
-        elif number == _ATTRIBUTE:
-            for inner, part in _fields(content, value):
-                if inner == _SUBGRAPH and isinstance(part, tuple):
-                    _graph(content, part, ops, half)
-                elif inner == _TENSOR and isinstance(part, tuple):
-                    _tensor(content, part, half)
-
-
-def _tensor(content: bytes, span: Span, half: list[bool]) -> None:
-    half[0] |= any(number == _DATA_TYPE and value == _FLOAT16 for number, value in _fields(content, span))
-
-
-def _fields(content: bytes, span: Span) -> Iterator[tuple[int, int | Span]]:
-    """The fields of a protobuf message: numbers as such, everything else as where it lies."""
-    at, end = span
-    while at < end:
-        key, at = _varint(content, at)
-        kind = key & 7
-        if kind == 0:
-            value, at = _varint(content, at)
-            yield key >> 3, value
-            continue
-        if kind == 2:
-            size, at = _varint(content, at)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
+def _leaves(message: memoryview, kind: str, name: str, depth: int) -> Iterator[tuple[tuple[str, int], Value]]:
+    if depth > _DEPTH:
+        raise DamagedFileError(f"'{name}' is damaged: its graphs are nested more than {_DEPTH} times")
+    inner = _MESSAGES[kind]
+    for number, value in fields(message, name):
+        if number in inner and isinstance(value, memoryview):
+            yield from _leaves(value, inner[number], name, depth + 1)
         else:
-            raise ValueError(f"a field of the wire type {kind}")
-        if at + size > end:
-            raise ValueError("a field that goes beyond its message")
-        yield key >> 3, (at, at + size)
-        at += size
+            yield (kind, number), value
 
 
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
+def fields(message: memoryview, name: str) -> Iterator[tuple[int, Value]]:
+    """The fields of a message that hold bytes or a whole number; what is cut off or no message at all ends it."""
+    place, end = 0, len(message)
+    while place < end:
+        start = place
+        tag, place = _varint(message, start)
+        if place - start > _TAG_BYTES or tag >> _TAG_BITS:
+            # some readers of protobuf cut it, and then see another field than is seen here
+            raise DamagedFileError(f"'{name}' is damaged: a field's number is more than protobuf's {_TAG_BITS} bits")
+        wire = tag & 7
+        if wire == _BYTES:
+            size, place = _varint(message, place)
+            yield tag >> 3, message[place : place + size]
+            place += size
+        elif wire == _VARINT:
+            value, place = _varint(message, place)
+            yield tag >> 3, value
+        elif wire in (_FIXED32, _FIXED64):
+            place += 4 if wire == _FIXED32 else 8
+        elif wire not in _GROUP:
+            return
+
+
+def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where it ends."""
+    value, shift = 0, 0
+    while place < len(message):
+        byte = message[place]
+        value |= (byte & 0x7F) << shift
+        place += 1
+        if byte < 0x80:
+            break
         shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
+    return value, place

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from edgeseq_runtime import Comparison, ParityReport, cadence, load
-from edgeseq_runtime.doctor import examine
 from edgeseq_runtime.errors import UsageError
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -25,6 +24,7 @@ from edgeseq.cli.app import app
 from edgeseq.cli.bench import parse_budget
 from edgeseq.cli.output import pairs, table
 from edgeseq.cli.render import report_markdown, summarise, verdict
+from edgeseq.machine import examine
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "onnx", "pytorch_lightning", "onnxscript")

@@ -8,12 +8,12 @@ import torch
 from edgeseq_export import Source, export
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import UsageError
-from edgeseq_runtime.text import vocabularies
 
 from edgeseq.cli import app
 from edgeseq.data import Dataset, tagged
 from edgeseq.nn import Hints, build
 from edgeseq.nn.tagger import Tagger
+from edgeseq.text import vocabularies
 
 SMALL = {"output_size": 3, "vocabulary_size": 9, "alphabet_size": 7, "letters": 5, "hidden_size": 4, "filters": 6}
 CELLS = ({"cell": "rnn"}, {"cell": "gru", "num_layers": 2}, {"cell": "lstm", "kernel_sizes": [5]})

@@ -9,8 +9,8 @@ import pytest
 from edgeseq_export import Grid, pytest_plugin
 from edgeseq_export.pytest_plugin import assert_parity as imported
 from edgeseq_export.sources.module import from_module
+from edgeseq_export.worst_case import open_worst
 from edgeseq_runtime.errors import UsageError
-from edgeseq_runtime.worst import open_worst
 from foreign import Layer, foreign
 
 HEAVY = ("torch", "onnx", "onnxruntime", "onnx_ir", "onnxscript", "numpy", "edgeseq_runtime.model")

@@ -12,9 +12,9 @@ from edgeseq_export import Grid, verify
 from edgeseq_export.mutant import mutant
 from edgeseq_export.sources.module import from_module
 from edgeseq_export.worst import replay as replay_against
+from edgeseq_export.worst_case import Keeper, open_worst, replay, save
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import ContractError, DamagedFileError, FileError, MissingFileError, UsageError
-from edgeseq_runtime.worst import Keeper, open_worst, replay, save
 from foreign import Layer, foreign
 
 SMALL = Grid(batches=(1, 2), times=(2, 6), chunks=(1,))
@@ -211,9 +211,9 @@ def test_it_is_run_again_where_there_is_no_pytorch(content, source, tmp_path):
     (tmp_path / "m.onnx").write_bytes(content)
     code = """
 import sys
-sys.modules.update(dict.fromkeys(("torch", "onnx", "edgeseq_export", "typer")))
+sys.modules.update(dict.fromkeys(("torch", "onnx", "typer")))
 from edgeseq_runtime import load
-from edgeseq_runtime.worst import open_worst, replay
+from edgeseq_export.worst_case import open_worst, replay
 print(replay(load("m.onnx"), open_worst("w.npz")).passed)
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

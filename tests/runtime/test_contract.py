@@ -123,9 +123,7 @@ def test_a_file_whose_vocabulary_does_not_fit_is_not_loaded(models):
 def test_loading_reads_no_text(models, tmp_path):
     path = tmp_path / "tokens.onnx"
     path.write_bytes(changed(models / "tokens.onnx", vocabulary={"tokens": {"symbols": list("abcde")}}))
-    code = (
-        "import sys; from edgeseq_runtime import load; load(sys.argv[1]); print('edgeseq_runtime.text' in sys.modules)"
-    )
+    code = "import sys; from edgeseq_runtime import load; load(sys.argv[1]); print('edgeseq.text' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -5,9 +5,10 @@ import pytest
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import ProviderError
 from edgeseq_runtime.measure import measure, model_call
-from edgeseq_runtime.placement import lines
 from edgeseq_runtime.replay import REPEATS, Replayed
 from onnx import TensorProto, helper
+
+from edgeseq.placement import lines
 
 pytestmark = pytest.mark.gpu
 

@@ -13,10 +13,11 @@ from edgeseq_runtime.errors import InputError
 from edgeseq_runtime.feed import Feed
 from edgeseq_runtime.foreign_stream import ForeignStream
 from edgeseq_runtime.layout import Laid
-from edgeseq_runtime.placement import described, lines
 from edgeseq_runtime.replay import REPEATS, Replayed
 from edgeseq_runtime.stream import Stream
 from foreign_models import FEATURES, STYLES
+
+from edgeseq.placement import described, lines
 
 CAPTURED, PLAIN = Capture(True, "in a test"), Capture(False, "in a test")
 HERE = ("cpu", 0)

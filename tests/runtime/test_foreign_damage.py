@@ -93,9 +93,9 @@ def half(op="GRU"):
 
 
 def test_only_recurrent_operators_in_float16_are_tried_in_a_child(monkeypatch):
-    assert [half_recurrent(half(op)) for op in ("LSTM", "GRU", "RNN")] == [True] * 3
-    assert not any(half_recurrent(STYLES[name].make()) for name in STYLES)
-    assert not half_recurrent(half()[:60])
+    assert [half_recurrent(half(op), "model") for op in ("LSTM", "GRU", "RNN")] == [True] * 3
+    assert not any(half_recurrent(STYLES[name].make(), name) for name in STYLES)
+    assert not half_recurrent(half()[:60], "model")
     tried = []
     monkeypatch.setattr(trial.subprocess, "run", lambda command, **_: tried.append(command) or _Done(0))
     load(STYLES["layers"].make())

@@ -89,7 +89,7 @@ class Session:
         self._name = name
         self._arguments = (content, name, providers, threads, folder)
         left_out: tuple[str, ...] = ()
-        if half_recurrent(content):
+        if half_recurrent(content, name):
             from edgeseq_runtime._ort.trial import optimisers_to_leave_out  # few files need it
 
             left_out = optimisers_to_leave_out(content, name, folder)

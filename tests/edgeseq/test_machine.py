@@ -6,9 +6,10 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from edgeseq_runtime._ort import probe
-from edgeseq_runtime.doctor import examine
 from edgeseq_runtime.elf import needed_libraries
 from edgeseq_runtime.processor import gpus, processor
+
+from edgeseq.machine import examine
 
 X86 = """processor\t: 0
 model name\t: AMD EPYC 9R14

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 from edgeseq_runtime import cadence
-from edgeseq_runtime.cadence import WARM_UP, keep_pace, resident_bytes
+
+from edgeseq.cadence import WARM_UP, keep_pace, resident_bytes
 
 
 class Clock:

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from edgeseq_runtime.errors import ContractError, InputError
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 Kind = Literal["character", "word"]

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from edgeseq_runtime.atomic import write_bytes
 from edgeseq_runtime.compare import Comparison, ParityReport
 from edgeseq_runtime.errors import ContractError, DamagedFileError, FileError, MissingFileError, UsageError
 from edgeseq_runtime.golden import Expected, GoldenCase, check_case
 from edgeseq_runtime.signature import TIME
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from edgeseq_runtime.model import Model

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from edgeseq_runtime.cache import folder
 from edgeseq_runtime.distributions import BOTH_INSTALLED, installed_onnxruntimes
 from edgeseq_runtime.errors import MissingPackageError

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from edgeseq_runtime.measure import WARM_UP, Call, Latency, summarise
 
 IDLE_SECONDS = 1.0

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from edgeseq_runtime.errors import ContractError, InputError
-from edgeseq_runtime.text import Vocabulary, vocabularies
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edgeseq.text import Vocabulary, vocabularies
 
 LETTERS = Vocabulary(("", "\N{REPLACEMENT CHARACTER}", "\n", " ", "a", "b", "ß"), unknown=1, start=0)
 STRICT = Vocabulary(("a", "b", " "))
