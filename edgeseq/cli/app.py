@@ -37,6 +37,12 @@ class Program(TyperGroup):
                 traceback.print_exception(error)
             typer.echo(f"edgeseq: {error}", err=True)
             ctx.exit(error.exit_code if isinstance(error, EdgeseqError) else EdgeseqError.exit_code)
+        except MemoryError as error:
+            if ctx.params["debug"]:
+                traceback.print_exception(error)
+            advice = "Take fewer rows or steps at a time; `edgeseq run --chunk N` takes a sequence of any length"
+            typer.echo(f"edgeseq: out of memory: {error}. {advice}", err=True)
+            ctx.exit(EdgeseqError.exit_code)
         except KeyboardInterrupt as error:
             typer.echo(f"edgeseq: {str(error) or 'interrupted'}", err=True)
             ctx.exit(INTERRUPTED)

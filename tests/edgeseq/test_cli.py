@@ -59,6 +59,7 @@ def program(code: str) -> subprocess.CompletedProcess[str]:
         ("run {m}/bidirectional.onnx --input {m}/x.csv --stream", 2, "both directions"),
         ("run {m}/lstm.onnx --provider tpu", 2, "provider 'tpu' is not known"),
         ("run {m}/lstm.onnx --threads 0", 2, "--threads 0 is not understood; give a number"),
+        ("bench {m}/lstm.onnx --time 1000000000000", 2, "out of memory: Unable to allocate"),
         ("bench {m}/lstm.onnx --threads two", 2, "--threads two is not understood"),
         ("run {m}/gru.onnx --input {m}/x.csv", 2, "has 3 columns, but 'x' takes 2"),
         ("export {m}/none.pt", 2, "none.pt'"),

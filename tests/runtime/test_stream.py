@@ -2,6 +2,8 @@
 
 import dataclasses
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import onnxruntime as ort
@@ -296,3 +298,36 @@ def test_non_finite_input_is_an_input_error_where_numpy_raises(gru):
     stream = gru.stream()
     with np.errstate(all="raise"), pytest.raises(InputError):
         stream.step(np.array([np.inf, -np.inf], np.float32))
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+import subprocess
+import sys
+
+import numpy as np
+from edgeseq_runtime import load
+from edgeseq_runtime.errors import InputError
+
+model = load(sys.argv[1])
+long = np.zeros((1, 4_000_000, 2), np.float32)
+stream = model.stream()
+stream.run(long[:, :10] + 1)
+before = stream.state.arrays["h0"]
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 100_000_000,) * 2)
+for run in (model.run, stream.run):
+    try:
+        run(long)
+    except InputError as error:
+        print(str(error)[:50])
+print((stream.state.arrays["h0"] == before).all(), sorted(stream.run(long[:, :3])))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory as Linux does")
+def test_out_of_memory_is_told_and_leaves_the_state(models):
+    command = [sys.executable, "-c", OUT_OF_MEMORY, str(models / "gru.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = "out of memory; take fewer rows or steps at a time."
+    assert done.stdout.splitlines() == [told, told, "True ['values']"]

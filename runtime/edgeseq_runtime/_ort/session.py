@@ -125,7 +125,7 @@ class Session:
         try:
             outputs: list[Array] = self.run(names, feeds)
         except RUN_ERRORS as error:
-            raise InputError(f"onnxruntime refused the inputs: {error}") from error
+            raise InputError(f"{_reason(error)} the inputs: {error}") from error
         return outputs
 
     def bind(
@@ -211,6 +211,12 @@ def _opens(
     except RUN_ERRORS:
         return False
     return True
+
+
+def _reason(error: Exception) -> str:
+    if any(sign in str(error) for sign in ("Failed to allocate memory", "bad_alloc", "AllocateRawInternal")):
+        return "out of memory; take fewer rows or steps at a time. onnxruntime had no room for"
+    return "onnxruntime refused"
 
 
 def _tensor(node: Any) -> Tensor:
