@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import edgeseq_runtime
 import typer
-from edgeseq_export.worst_case import Keeper, WorstCase, open_worst, save
-from edgeseq_export.worst_case import replay as replay_alone
 from edgeseq_runtime.atomic import check_writable
 from edgeseq_runtime.compare import ParityReport
 from edgeseq_runtime.errors import ParityError, ProviderError, UsageError
@@ -17,6 +15,9 @@ from edgeseq.cli.export import parse_pairs
 from edgeseq.cli.options import AsJson, ModelFile, Provider, Report
 from edgeseq.cli.output import check_report, needing, progress_bar, show, write_report
 from edgeseq.cli.render import report_markdown, report_tables, verdict
+
+if TYPE_CHECKING:
+    from edgeseq_export.worst_case import Keeper, WorstCase
 
 EXAMPLES = (
     "edgeseq verify lstm.onnx              # on a device: the test vectors inside the file",
@@ -113,6 +114,8 @@ def verify(
     file of another exporter is judged in the same way: its inputs and outputs are matched by name, else by
     order. Of two ONNX files, both of which are float32, the bound is twice as wide.
     """
+    from edgeseq_export.worst_case import Keeper, open_worst, save  # the other commands need no export
+
     check_report(report)
     _check_worst(save_worst)
     carried, chosen = parse_pairs("--state", states, "h0=hn"), parse_pairs("--set", settings, "read=last")
@@ -137,11 +140,13 @@ def verify(
         raise ParityError(verdict(result), result)
 
 
-def _alone(model: Path, provider: str, keep: Keeper | None, case: WorstCase | None) -> ParityReport:
+def _alone(model: Path, provider: str, keep: "Keeper | None", case: "WorstCase | None") -> ParityReport:
     """The file by itself: its test vectors, or a saved case with the saved answers."""
     if case is None:
         loaded = edgeseq_runtime.load(model, provider=provider)
         return loaded.verify(keep=keep) if keep is not None else loaded.verify()
+    from edgeseq_export.worst_case import replay as replay_alone
+
     where = _provider_of(case, provider)
     known = edgeseq_runtime.load(model, provider=where).values
     values = {name: value for name, value in case.values.items() if name in known}
@@ -155,8 +160,8 @@ def _prove(
     provider: str,
     opening: Opening,
     tolerance: float | None,
-    keep: Keeper | None,
-    case: WorstCase | None,
+    keep: "Keeper | None",
+    case: "WorstCase | None",
 ) -> ParityReport:
     if reference.lower().endswith(".onnx") and opening.given():
         raise UsageError(f"{opening.given()[0]} says how a network is opened, but '{reference}' is an ONNX file")
@@ -194,7 +199,7 @@ def _prove(
     return replace(result, subject=loaded.name)
 
 
-def _provider_of(case: WorstCase, provider: str) -> str:
+def _provider_of(case: "WorstCase", provider: str) -> str:
     """Where a case is run again: as is said, else where it was run, else on the CPU."""
     if provider != "auto":
         return provider
@@ -207,7 +212,7 @@ def _provider_of(case: WorstCase, provider: str) -> str:
     return case.provider
 
 
-def _elsewhere(case: WorstCase, provider: str) -> tuple[str, ...]:
+def _elsewhere(case: "WorstCase", provider: str) -> tuple[str, ...]:
     if case.provider == provider:
         return ()
     return (f"it was saved on {case.provider}, and run again on {provider}",)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from edgeseq_runtime import cadence
 
+from edgeseq import cadence
 from edgeseq.cadence import WARM_UP, keep_pace, resident_bytes
 
 

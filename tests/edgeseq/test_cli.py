@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgeseq_runtime import Comparison, ParityReport, cadence, load
+from edgeseq_runtime import Comparison, ParityReport, load
 from edgeseq_runtime.errors import UsageError
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from edgeseq import checkpoint
+from edgeseq import cadence, checkpoint
 from edgeseq.cli import doctor
 from edgeseq.cli.app import app
 from edgeseq.cli.bench import parse_budget
