@@ -11,7 +11,7 @@ RUNTIME ?= cpu
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: .venv/.installed .venv/.data  ## train an LSTM on real data, export it, prove it, run it, time it
 	$(BIN)/edgeseq train models/lstm-vowels/recipe.toml -o out/demo

@@ -20,7 +20,8 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from edgeseq_export import Source, export
-from edgeseq_runtime import load
+from edgeseq_runtime import load, providers
+from edgeseq_runtime.cache import VARIABLE
 from edgeseq_runtime.errors import ProviderError
 from edgeseq_runtime.measure import measure, model_call
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each call of each line")
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_CACHE_HOME"] = folder  # what was measured earlier is not to be used
+        os.environ[VARIABLE] = folder  # what was measured earlier is not to be used
         if problem := missing(Path(folder)):
             print(f"No GPU to measure on: {problem}\nNo figure was taken.")
             return
@@ -87,7 +88,7 @@ def steps(folder: Path, seconds: float) -> None:
     print(f"{'network':12}{'cuDNN':>10}{'step':>10}{'× cuDNN':>9}{'off by':>10}  CUDA graphs")
     for cell, units in product(CELLS, UNITS):
         network, path = made(folder, cell, units)
-        cuda = load(path, provider="cuda")
+        cuda = load(path, provider=providers.cuda(graphs=True))
         stream, frames = cuda.stream(), np.random.default_rng(0).standard_normal((50, FEATURES)).astype(np.float32)
         expected = load(path, provider="cpu").stream()
         off = 0.0

@@ -22,7 +22,7 @@ def lines(model: "Model") -> tuple[str, ...]:
 
 def described(provider: str, assigned: Assignment | None, capture: Capture) -> tuple[str, ...]:
     """Where the nodes of a session on `provider` run, and whether its runs are captured."""
-    graphs = f"CUDA graphs: {'used' if capture.used else 'not used'}: {capture.reason}"
+    graphs = f"CUDA graphs: {'may be used' if capture.used else 'not used'}: {capture.reason}"
     if assigned is None:
         return "nodes on the CPU: this onnxruntime does not say; 1.24 and newer do", graphs
     total = sum(map(len, assigned.values()))

@@ -4,12 +4,13 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from edgeseq_runtime import cache
 from edgeseq_runtime._ort.probe import obstacle
 from edgeseq_runtime._ort.session import onnxruntime_version
-from edgeseq_runtime.errors import EdgeseqError, ProviderError
+from edgeseq_runtime.errors import EdgeseqError, ProviderError, UnsupportedFileError
 from edgeseq_runtime.processor import gpus, processor
 from edgeseq_runtime.providers import ExecutionProvider, Provider
 from edgeseq_runtime.signature import BATCH, TIME
@@ -25,8 +26,9 @@ KIND = "providers"
 VERSION = 1
 """Of what is kept; it grows when an older choice must not be taken any more."""
 
-WARM_UP, WARM_UP_SECONDS = 5, 0.1
-"""Calls before the first that is timed; fewer, but two, where they take long."""
+WARM_UP, WARM_UP_SECONDS, LEAST = 5, 0.1, 3
+"""Calls before the first that is timed; fewer where they take long, but two, and on a device as many as it takes until
+its libraries are there and a shape that comes back is captured."""
 
 Opened = Callable[[ExecutionProvider], "Model"]
 Figures = Mapping[str, float]
@@ -53,7 +55,7 @@ class Contest:
             "threads": self.threads,
             "sizes": {name: 1 << (size - 1).bit_length() for name, size in self.sizes.items()},
             "stepped": self.stepped,
-            "providers": [[one.name, one.onnxruntime_name, dict(one.options)] for one in self.providers],
+            "providers": [[one.name, one.onnxruntime_name, repr(one.options), one.graphs] for one in self.providers],
             "device": list(self.device),
             "onnxruntime": self.onnxruntime,
         }
@@ -119,7 +121,7 @@ def _attempt(one: ExecutionProvider, opened: Opened, dropped: dict[str, str]) ->
     """The file on a provider; None where that does not open it, with the reason put to the others."""
     try:
         return opened(one)
-    except ProviderError as error:
+    except (ProviderError, UnsupportedFileError) as error:
         dropped[one.name] = str(error)
         return None
 
@@ -131,11 +133,12 @@ def _first_calls(name: str, model: "Model", contest: Contest, failed: dict[str, 
     try:
         call = model_call(model, {BATCH: 1, TIME: 1, **contest.sizes}, contest.stepped)
         end = time.monotonic() + WARM_UP_SECONDS
+        least = 1 if model.provider.on_cpu else LEAST
         for number in range(WARM_UP):
             call()
-            if number and time.monotonic() > end:
+            if number >= least and time.monotonic() > end:
                 break
-    except EdgeseqError as error:
+    except (EdgeseqError, MemoryError, ValueError) as error:
         failed[name] = str(error)
         return None
     return call
@@ -155,8 +158,8 @@ def _recalled(contest: Contest) -> tuple[str, Figures] | None:
     names = {one.name for one in contest.providers}
     if not isinstance(value, dict) or not isinstance(figures := value.get("figures_us"), dict):
         return None
-    sound = names == figures.keys() and all(isinstance(us, float) for us in figures.values())
-    return (value["name"], figures) if sound and value.get("name") in names else None
+    sound = names == figures.keys() and all(isinstance(us, float) and 0 < us < inf for us in figures.values())
+    return next(((name, figures) for name in names if sound and name == value.get("name")), None)
 
 
 def _why(contest: Contest, figures: Figures) -> str:

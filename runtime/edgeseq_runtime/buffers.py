@@ -18,8 +18,6 @@ Array = NDArray[Any]
 class Direction:
     """One of the two directions of the state buffers: reads `states`, writes those of the other, and the outputs."""
 
-    other: "Direction"
-
     def __init__(
         self,
         session: Session | Laid,
@@ -61,17 +59,17 @@ def directions(
     frames: Mapping[str, Array],
     fixed: Mapping[str, Array],
     initial: Mapping[str, Array],
-) -> Direction:
-    """The first of two directions that change places, each the other's `other`.
+) -> tuple[Direction, Direction]:
+    """Two directions that change places: each writes the states that the other reads.
 
     Args:
         frames: the inputs that change from step to step; fixed: those that do not; initial: the states to start from.
     """
     here, there = ({name: array.copy() for name, array in initial.items()} for _ in range(2))
-    first = Direction(session, memory, signature, sizes, frames, fixed, here, there)
-    first.other = Direction(session, memory, signature, sizes, frames, fixed, there, here)
-    first.other.other = first
-    return first
+    return (
+        Direction(session, memory, signature, sizes, frames, fixed, here, there),
+        Direction(session, memory, signature, sizes, frames, fixed, there, here),
+    )
 
 
 class Answer:

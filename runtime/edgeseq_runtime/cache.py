@@ -39,7 +39,7 @@ def recall(kind: str, key: Mapping[str, Any]) -> Any:
         return None
     try:
         stored = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # not there, not readable, or damaged: as if it had never been
+    except (OSError, ValueError, RecursionError):  # not there, not readable, or damaged: as if it had never been
         return None
     return stored.get("value") if isinstance(stored, dict) and stored.get("key") == key else None
 

@@ -8,6 +8,9 @@ Assignment = Mapping[str, Sequence[tuple[str, str]]]
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
+OPTION = "enable_cuda_graph"
+"""Of the CUDA provider. A session with it captures every run, so plain runs, whose arrays move, must not have it."""
+
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 
 

@@ -22,7 +22,7 @@ from edgeseq_runtime.feed import Feed, Inputs, checked_values
 from edgeseq_runtime.foreign import understand
 from edgeseq_runtime.foreign_stream import ForeignStream, can_be_bound
 from edgeseq_runtime.layout import Laid, Layout
-from edgeseq_runtime.providers import Asked, Provider, candidates, choose
+from edgeseq_runtime.providers import Asked, Provider, candidates, choose, is_whole
 from edgeseq_runtime.replay import Runner, replayed
 from edgeseq_runtime.seal import check_seal, digest, is_sealed
 from edgeseq_runtime.signature import BATCH, TIME, Signature
@@ -75,16 +75,17 @@ def load(
         model = Model(source, provider=one, threads=checked(threads), values=values, states=states)
         if threads != "auto" or not model.provider.on_cpu:
             return model
-        return fastest(model, lambda n: Model(source, provider=one, threads=n, values=values, states=states))
+        return fastest(model, lambda n: Model(source, provider=one, threads=n, values=values, states=states), at)
 
     several = candidates(provider)
-    if any(isinstance(size, bool) or size < 1 for size in (sizes or {}).values()):
+    if not all(is_whole(size) and size >= 1 for size in (sizes or {}).values()):
         raise UsageError(f"sizes is {dict(sizes or {})}, but each is a whole number from 1")
+    at = {name: int(size) for name, size in (sizes or {}).items()}
     if len(several) == 1:
         return opened(provider)
     from edgeseq_runtime import auto  # on most devices there is nothing to choose
 
-    return auto.fastest(several, opened, sizes)
+    return auto.fastest(several, opened, at)
 
 
 class Model:
@@ -106,13 +107,16 @@ class Model:
         states: Mapping[str, str] | None = None,
     ) -> None:
         self.threads = Threads(checked(threads), "asked for")
+        if not isinstance(source, bytes):
+            source = os.path.abspath(source)
         self._arguments = (source, provider, threads, dict(values or {}), states)
         self.name, content = ("model", source) if isinstance(source, bytes) else _read(source)
         self.provider: Provider = choose(provider)
         self.sha256 = check_seal(content, self.name) if is_sealed(content) else None
         folder = _folder(content, self.name, source)
         self.identity = self.sha256 or digest(content)
-        self._session = Session(content, self.name, self.provider.onnxruntime_list, threads, folder)
+        listed, graphs = self.provider.chosen.onnxruntime_list, self.provider.chosen.graphs
+        self._session = Session(content, self.name, listed, threads, folder, graphs)
         self.contract: Contract | None = self._read_contract()
         if self.contract is None:
             given = self._understand(states, values or {})
@@ -238,8 +242,7 @@ class Model:
 
     def __getstate__(self) -> Mapping[str, Any]:
         source, *options = self._arguments
-        path = source if isinstance(source, bytes) else os.path.abspath(source)
-        return {"source": path, "options": options, "identity": self.identity, "provider": self.provider}
+        return {"source": source, "options": options, "identity": self.identity, "provider": self.provider}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         provider, threads, values, states = state["options"]

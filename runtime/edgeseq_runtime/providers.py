@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from edgeseq_runtime import capture
@@ -11,11 +12,19 @@ from edgeseq_runtime.errors import ProviderError, UsageError
 
 @dataclass(frozen=True)
 class ExecutionProvider:
-    """What a model may run on: a short name, onnxruntime's name, and its options, also by onnxruntime's names."""
+    """What a model may run on: a short name, onnxruntime's name, and its options, also by onnxruntime's names.
+
+    graphs: capture CUDA graphs where nothing would freeze, see `cuda`.
+    """
 
     name: str
     onnxruntime_name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    graphs: bool = False
+
+    def __post_init__(self) -> None:
+        if capture.OPTION in self.options:
+            raise UsageError(f"{capture.OPTION} among the options would freeze inputs; use cuda(graphs=True)")
 
     @property
     def onnxruntime_list(self) -> list[tuple[str, dict[str, Any]]]:
@@ -50,31 +59,36 @@ class Provider:
         """Whether the model runs in the processor's memory, on its cores."""
         return self.chosen.onnxruntime_name == capture.CPU
 
-    @property
-    def onnxruntime_list(self) -> list[tuple[str, dict[str, Any]]]:
-        """As of the execution provider."""
-        return self.chosen.onnxruntime_list
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, Python's or numpy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def cuda(*, tf32: bool = False, memory_limit: int | None = None, device: int = 0) -> ExecutionProvider:
+def cuda(
+    *, tf32: bool = False, memory_limit: int | None = None, device: int = 0, graphs: bool = False
+) -> ExecutionProvider:
     """An NVIDIA GPU, for `load(..., provider=cuda(memory_limit=2**30))`.
 
     Args:
         tf32: let matrix products round their inputs to 10 bits; faster, and it costs three digits of parity.
-        memory_limit: of the GPU's memory that onnxruntime takes for a model's arrays, in bytes; None: no limit.
+        memory_limit: of the GPU's memory that an onnxruntime session takes, in bytes; None: no limit.
         device: which GPU, from 0.
+        graphs: replay the steps of streams, and runs of shapes that come back, as captured CUDA graphs where nothing
+            would freeze. Each captured stream is a session of its own. While one is captured (a stream is opened, a
+            shape comes for the third time), no other thread of the process may use CUDA.
 
     Raises:
         UsageError: a limit or a device that is none.
     """
-    if memory_limit is not None and (isinstance(memory_limit, bool) or memory_limit < 1):
+    if memory_limit is not None and (not is_whole(memory_limit) or memory_limit < 1):
         raise UsageError(f"memory_limit is {memory_limit!r}, but a number of bytes from 1 is expected, or None")
-    if isinstance(device, bool) or device < 0:
+    if not is_whole(device) or device < 0:
         raise UsageError(f"device is {device!r}, but the number of a GPU from 0 is expected")
-    options: dict[str, Any] = {"device_id": device, "use_tf32": int(tf32)}
+    options: dict[str, Any] = {"device_id": int(device), "use_tf32": int(tf32)}
     if memory_limit is not None:
-        options["gpu_mem_limit"] = memory_limit
-    return ExecutionProvider("cuda", capture.CUDA, options)
+        options["gpu_mem_limit"] = int(memory_limit)
+    return ExecutionProvider("cuda", capture.CUDA, options, graphs)
 
 
 CPU = ExecutionProvider("cpu", capture.CPU)

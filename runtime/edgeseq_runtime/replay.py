@@ -61,7 +61,10 @@ class Replayed:
         try:
             key = (tuple(names), *((name, array.shape) for name, array in feeds.items()))
             if (captured := self._captured.get(key)) is not None:
-                return captured.run(feeds)
+                try:
+                    return captured.run(feeds)
+                except RUN_ERRORS as error:
+                    self._give_up(f"onnxruntime could not replay: {error}")
             outputs = self._session.run_checked(names, feeds)
             self._last = (key, self._last[1] + 1 if key == self._last[0] else 1)
             if self._last[1] == REPEATS and len(self._captured) < AT_MOST:
@@ -77,20 +80,24 @@ class Replayed:
                 return
             self._memory = self._session.memory(self._lengths, feeds)
         if not self._memory.capture.used:
-            self.problem = self._memory.capture.reason
+            self._give_up(self._memory.capture.reason)
             return
-        captured = _Captured(self._session, self._memory, feeds, outputs)
         try:
+            captured = _Captured(self._session, self._memory, feeds, outputs)
             captured.bound.run()
             answered = captured.run(feeds)
         except RUN_ERRORS as error:
-            self.problem = f"onnxruntime could not capture: {error}"
-        else:
-            self.problem = _different(dict(zip(outputs, answered, strict=True)), outputs)
-        if self.problem:
-            self._captured.clear()
+            self._give_up(f"onnxruntime could not capture: {error}")
+            return
+        if problem := _different(dict(zip(outputs, answered, strict=True)), outputs):
+            self._give_up(problem)
         else:
             self._captured[key] = captured
+
+    def _give_up(self, problem: str) -> None:
+        self.problem = problem
+        self._captured.clear()
+        self._memory = None
 
 
 class _Captured:
@@ -112,7 +119,7 @@ class _Captured:
 
 
 def replayed_otherwise(
-    direction: "Direction",
+    pair: "tuple[Direction, Direction]",
     runner: Runner,
     signature: Signature,
     sizes: Mapping[str, int],
@@ -125,12 +132,13 @@ def replayed_otherwise(
     buffers are left as they came.
 
     Args:
-        sizes: of the named axes. frames: the input buffers that change; fixed: the inputs that do not.
+        pair: the two directions. runner: what runs ordinarily. sizes: of the named axes.
+        frames: the input buffers that change; fixed: the inputs that do not.
     """
     names = signature.output_names
-    before = {name: array.copy() for name, array in direction.fetch().items()}
+    before = {name: array.copy() for name, array in pair[0].fetch().items()}
     try:
-        for way in (direction, direction.other):
+        for way, other in (pair, pair[::-1]):
             way.run()
             for seed in (0, 1):
                 _fill(way, signature, sizes, frames, seed)
@@ -138,7 +146,7 @@ def replayed_otherwise(
                 feeds = {**frames, **fixed, **way.states}
                 expected = dict(zip(names, runner.run_checked(names, feeds), strict=True))
                 expected |= {t.name: expected[t.name][:, 0] for t in signature.outputs if t.kind == "step"}
-                after = way.other.fetch()
+                after = other.fetch()
                 answered = {**way.batched.arrays, **{s.output: after[s.input] for s in signature.states}}
                 if problem := _different(answered, expected):
                     return problem
@@ -147,7 +155,7 @@ def replayed_otherwise(
     finally:
         for frame in frames.values():
             frame[...] = 0
-        for way in (direction, direction.other):
+        for way in pair:
             for name, array in way.states.items():
                 array[...] = before[name]
             way.store()

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.memory import Memory
-from edgeseq_runtime._ort.session import RUN_ERRORS, Session
+from edgeseq_runtime._ort.session import RUN_ERRORS, Session, refused
 from edgeseq_runtime.buffers import Direction, InputBuffer, directions
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
@@ -62,12 +62,13 @@ class Stream:
         fixed = {**lengths, **feed.values}
         initial = feed.initial_states(batch)
         memory = memory or session.memory(lengths, (*buffers, *initial))
-        self._direction = directions(session, memory, signature, sizes, buffers, fixed, initial)
+        pair = directions(session, memory, signature, sizes, buffers, fixed, initial)
         if memory.capture.used:
-            problem = replayed_otherwise(self._direction, runner, signature, sizes, buffers, fixed)
+            problem = replayed_otherwise(pair, session, signature, sizes, buffers, fixed)
             if problem:
                 memory = memory.uncaptured(problem)
-                self._direction = directions(session, memory, signature, sizes, buffers, fixed, initial)
+                pair = directions(session, memory, signature, sizes, buffers, fixed, initial)
+        self._direction, self._other = pair
         self.cuda_graphs = memory.capture
         self._tensors = {t.name: t for t in signature.inputs}
         self._name, frame = next(iter(self._frames.items()))
@@ -133,8 +134,8 @@ class Stream:
             try:  # as _advance does, without a call
                 direction.run()
             except RUN_ERRORS as error:
-                raise _refused(error) from error
-            self._direction = direction.other
+                raise refused(error, "the frame") from error
+            self._direction, self._other = self._other, direction
             if out is None:
                 outputs = {}
                 for name, copy in answer.copies:  # a comprehension would be a call more
@@ -319,8 +320,8 @@ class Stream:
         try:
             direction.run()
         except RUN_ERRORS as error:
-            raise _refused(error) from error
-        self._direction = direction.other
+            raise refused(error, "the frame") from error
+        self._direction, self._other = self._other, direction
 
     def _place_sample(self, sample: Inputs) -> bool:
         """Check a sample and copy it behind those before it; True where it came without a batch axis."""
@@ -415,7 +416,3 @@ class Stream:
         return InputError(
             f"a frame of '{name}' has shape {shape}, but this stream takes {wanted}: one step of ({step})"
         )
-
-
-def _refused(error: Exception) -> InputError:
-    return InputError(f"onnxruntime refused the frame: {error}")

@@ -42,16 +42,17 @@ def checked(threads: ThreadCount) -> int:
     return threads
 
 
-def fastest(one: "Model", opened: Callable[[int], "Model"]) -> "Model":
-    """Of the same file with 1, 2, 4, … threads, the one that runs the typical shape fastest; its `threads` says why.
+def fastest(one: "Model", opened: Callable[[int], "Model"], sizes: Mapping[str, int]) -> "Model":
+    """Of the same file with 1, 2, 4, … threads, the one that is fastest; its `threads` says why.
 
     It ends at the first number that does not help, so that a small network costs one rival.
 
     Args:
-        one: with one thread. opened: opens the file with so many.
+        one: with one thread. opened: opens the file with so many. sizes: of the axes that are not to be typical.
     """
     best, figures, cores = one, dict[int, float](), usable_cores()
-    sizes = one.sizes()
+    known = one.sizes()
+    sizes = one.signature.sized({**known, **{name: size for name, size in sizes.items() if name in known}})
     shape = " × ".join(f"{name} {size}" for name, size in sizes.items()) or "no free axes"
     for count in candidates(cores):
         rival = opened(count)

@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
 from edgeseq_runtime._ort import probe
-from edgeseq_runtime.elf import needed_libraries
 from edgeseq_runtime.processor import gpus, processor
 
 from edgeseq.machine import examine
@@ -61,18 +61,19 @@ def library():
     return found[0]
 
 
-def test_libraries_that_a_library_needs(library):
-    names = needed_libraries(library)
-    assert any(name.startswith("libc.so") for name in names)
-    assert all(name.startswith(("lib", "ld-")) for name in names)
-
-
-@pytest.mark.parametrize("size", [0, 4, 40, 64, 200, 1000, 5000])
+@pytest.mark.parametrize("size", [0, 4, 64, 1000])
 def test_of_a_file_that_is_no_library_nothing_is_known(library, tmp_path, size):
     with library.open("rb") as file:
         (tmp_path / "cut.so").write_bytes(file.read(size))
-    assert needed_libraries(tmp_path / "cut.so") == ()
-    assert needed_libraries(tmp_path / "none.so") == ()
+    assert probe.missing_libraries(tmp_path / "cut.so") == ()
+    assert probe.missing_libraries(tmp_path / "none.so") == ()
+
+
+def test_libraries_that_are_not_there_are_told_by_name(monkeypatch, tmp_path):
+    told = "\tlibcublas.so.99 => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x7f)\n\tlinux-vdso.so.1 (0x7f)\n"
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(stdout=told))
+    monkeypatch.setattr(probe, "CUDNN", "libcudnn.so.99")
+    assert probe.missing_libraries(tmp_path / "any.so") == ("libcublas.so.99", "libcudnn.so.99")
 
 
 def test_what_is_missing_is_what_the_loader_does_not_find(library):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from edgeseq_runtime import load
+from edgeseq_runtime.cache import VARIABLE
 from edgeseq_runtime.errors import ProviderError
 from edgeseq_runtime.measure import measure, model_call
+from edgeseq_runtime.providers import cuda
 from edgeseq_runtime.replay import REPEATS, Replayed
 from onnx import TensorProto, helper
 
@@ -56,7 +58,7 @@ def pair(_cuda, tmp_path_factory):
             sizes = {"input_size": FEATURES, "output_size": 4, "hidden_size": units, "num_layers": 2, "head": "step"}
             network = build(family, {**sizes, "ragged": ragged, **more}).eval()
             export(Source(network, network.signature(), family, "classify", cell), path, verify=False)
-            opened[path] = load(path, provider="cpu"), load(path, provider="cuda")
+            opened[path] = load(path, provider="cpu"), load(path, provider=cuda(graphs=True))
         return opened[path]
 
     return make
@@ -117,7 +119,7 @@ def test_nodes_on_the_cpu_are_told(pair, cell):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_auto_is_as_fast_as_the_best_fixed_choice(pair, cell, batch, time, tmp_path, monkeypatch):
     """By half at most, since a test may not fail by chance; benchmarks/providers.py measures it."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     cpu, cuda = pair(cell, False, 256)
     sizes = {"batch": batch, "time": time}
     auto = load(cpu._arguments[0], provider="auto", sizes=sizes)

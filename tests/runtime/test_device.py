@@ -1,6 +1,9 @@
 """Buffers on a device, tried with the CPU as that device; and what may be captured as a CUDA graph."""
 
+import gc
 import threading
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
@@ -84,6 +87,29 @@ def test_a_stream_on_a_device_has_the_bits_of_one_on_the_host(opened, name, batc
     same(device.state.arrays, host.state.arrays)
 
 
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_a_stream_that_is_let_go_gives_its_buffers_back_at_once(opened, place):
+    stream = opened["gru"].stream() if place == "host" else on_device(opened["gru"])
+    buffers = weakref.ref(stream._direction)
+    gc.disable()
+    try:
+        del stream
+        assert buffers() is None
+    finally:
+        gc.enable()
+
+
+def test_another_thread_replays_no_graph(opened):
+    """onnxruntime has it for the thread that captured it; elsewhere runs are told to be ordinary ones."""
+    bound, taken = on_device(opened["gru"], capture=CAPTURED)._direction._binding, []
+    bound._session = SimpleNamespace(run_with_iobinding=lambda _, options: taken.append(options))
+    bound.run()
+    thread = threading.Thread(target=bound.run)
+    thread.start()
+    thread.join()
+    assert taken == [bound._options, bound._ordinary]
+
+
 def test_streams_on_a_device_share_nothing(opened):
     model = opened["gru"]
     first, second = on_device(model), on_device(model)
@@ -109,7 +135,7 @@ def test_files_of_other_exporters(style, capture):
 
 def test_states_are_not_copied_between_steps(opened):
     stream = on_device(opened["gru"])
-    states = stream._direction.states["h0"], stream._direction.other.states["h0"]
+    states = stream._direction.states["h0"], stream._other.states["h0"]
     for _ in range(4):
         stream.step(np.ones(2))
     assert not any(array.any() for array in states)  # the host's side of them, which nobody asked for
@@ -236,6 +262,20 @@ def test_a_replay_that_freezes_an_input_is_given_up(opened):
         feeds = whole(model, 1, 5, seed)
         np.testing.assert_array_equal(replay.run_checked(names, feeds)[0], model._session.run_checked(names, feeds)[0])
     assert "freeze something" in replay.problem
+
+
+def test_a_replay_that_fails_is_given_up_and_answered_all_the_same(opened, monkeypatch):
+    def failing(*_):
+        raise RuntimeError("CUDA failure 700")
+
+    model = opened["gru"]
+    replay, names = replaying(model), model.signature.output_names
+    for seed in range(REPEATS + 2):
+        feeds = whole(model, 1, 5, seed)
+        if seed == REPEATS + 1:
+            monkeypatch.setattr("edgeseq_runtime.replay._Captured.run", failing)
+        np.testing.assert_array_equal(replay.run_checked(names, feeds)[0], model._session.run_checked(names, feeds)[0])
+    assert "CUDA failure 700" in replay.problem
 
 
 def test_threads_that_replay_do_not_mix(opened):

@@ -8,6 +8,7 @@ import pickle
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from edgeseq_runtime._ort.probe import obstacle
 from edgeseq_runtime._ort.session import Session, available_providers
 from edgeseq_runtime.capture import CPU as CPU_NAME
 from edgeseq_runtime.capture import CUDA as CUDA_NAME
-from edgeseq_runtime.errors import InputError, ProviderError, UsageError
+from edgeseq_runtime.errors import InputError, ProviderError, UnsupportedFileError, UsageError
 from edgeseq_runtime.providers import CPU, ExecutionProvider, candidates, cuda
 from edgeseq_runtime.race import race
 
@@ -129,6 +130,11 @@ def test_a_choice_is_kept_and_then_nothing_else_is_opened(models, kept):
         lambda text: json.dumps({**json.loads(text), "value": {"name": "second", "figures_us": "fast"}}),
         lambda text: json.dumps({**json.loads(text), "value": 3}),
         lambda text: "\0\udcff",
+        lambda text: "[" * 100_000,
+        lambda text: text.replace('"name": "second"', '"name": ["second"]'),
+        lambda text: json.dumps(
+            {**json.loads(text), "value": {"name": "cpu", "figures_us": {"cpu": -1.0, "second": 2.0}}}
+        ),
     ],
 )
 def test_a_damaged_choice_is_measured_anew(models, kept, damage):
@@ -252,6 +258,8 @@ def test_auto_alone_measures_and_keeps_nothing(models, kept):
             "'absent' was asked for, but onnxruntime here has only .* Install an onnx",
         ),
         ({"sizes": {"time": 0}}, UsageError, "each is a whole number from 1"),
+        ({"sizes": {"time": 1.5}}, UsageError, "each is a whole number from 1"),
+        ({"sizes": {"time": "3"}}, UsageError, "each is a whole number from 1"),
     ],
 )
 def test_what_load_refuses(models, arguments, error, message):
@@ -271,10 +279,52 @@ def test_options_of_cuda(arguments, options):
     assert cuda(**arguments).onnxruntime_list == [(CUDA_NAME, options), (CPU_NAME, {})]
 
 
-@pytest.mark.parametrize("wrong", [{"memory_limit": 0}, {"memory_limit": True}, {"device": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"memory_limit": limit} for limit in (0, True, 1.5, "2GB")),
+        *({"device": device} for device in (-1, "0", 0.0)),
+    ],
+)
 def test_wrong_options_of_cuda(wrong):
     with pytest.raises(UsageError, match="is expected"):
         cuda(**wrong)
+
+
+def test_runs_are_not_captured_behind_the_back():
+    with pytest.raises(UsageError, match=r"would freeze inputs; use cuda\(graphs=True\)"):
+        ExecutionProvider("cuda", CUDA_NAME, {"enable_cuda_graph": 1})
+
+
+def test_a_device_is_timed_when_it_is_warm(models, kept):
+    """Its first call loads libraries, and its third captures: neither is what later calls take."""
+    slow = iter((0.15, 0, 0.05))
+    opener = Opener(models / "lstm.onnx", delays={"cpu": 0.004})
+
+    def opened(one):
+        model = opener(one)
+        if one.name == "second":
+            run = model.run
+            model.run = lambda inputs: (time.sleep(next(slow, 0)), run(inputs))[1]
+            model.provider = replace(model.provider, chosen=replace(SECOND, onnxruntime_name=CUDA_NAME))
+        return model
+
+    assert set(auto.fastest([CPU, SECOND], opened).provider.figures_us) == {"second", "cpu"}
+    assert next(iter(auto.fastest([CPU, SECOND], opened).provider.figures_us)) == "second"
+
+
+def test_what_one_cannot_open_another_may(models, kept):
+    def opened(one):
+        if one is CPU:
+            raise UnsupportedFileError("no code for float16 here")
+        return Model(models / "lstm.onnx", provider=one)
+
+    chosen = auto.fastest([CPU, SECOND], opened).provider
+    assert (chosen.name, chosen.dropped) == ("second", {"cpu": "no code for float16 here"})
+
+
+def test_sizes_may_be_of_numpy(models, kept):
+    assert load(models / "gru.onnx", provider=[CPU, SECOND], sizes={"time": np.int64(3)}).provider.figures_us
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
@@ -287,4 +337,4 @@ def test_a_provider_that_does_not_open_a_sound_file_is_to_blame_and_not_the_file
 def test_a_provider_that_comes_up_has_no_obstacle():
     assert obstacle(CPU_NAME, {}) is None
     if CUDA_NAME not in available_providers():
-        assert obstacle(CUDA_NAME, {}).remedy == "Install edgeseq-runtime[gpu] in place of [cpu]"
+        assert "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu" in obstacle(CUDA_NAME, {}).remedy

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from threading import current_thread
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ class DeviceMemory(Memory):
     def bind(self, inputs: Arrays, outputs: Arrays, changing: Collection[str], kept: Mapping[str, str]) -> Bound:
         """As `Memory.bind`. An input that is read on the host lies there; one whose place is not told is bound anew."""
         binding = self._session.io_binding()
-        bound = _DeviceBound(self._session, binding, self._next_options())
+        bound = _DeviceBound(self._session, binding, *self._next_options())
         for name, array in inputs.items():
             if name not in changing and name not in kept.values():
                 binding.bind_cpu_input(name, array)  # copied now, to where the graph reads it
@@ -146,11 +147,13 @@ class DeviceMemory(Memory):
             )
         return known
 
-    def _next_options(self) -> Any:
+    def _next_options(self) -> tuple[Any, Any]:
+        """For the runs of the next binding: captured, and ordinary."""
         self._bound += 1
-        options = ort.RunOptions()
+        options = ort.RunOptions(), ort.RunOptions()
         if self.capture.used:
-            options.add_run_config_entry("gpu_graph_id", str(self._bound))
+            for option, number in zip(options, (self._bound, -1), strict=True):
+                option.add_run_config_entry("gpu_graph_id", str(number))
         return options
 
 
@@ -181,10 +184,14 @@ class _CopyingBound:
 
 
 class _DeviceBound:
-    """Values on a device, bound once."""
+    """Values on a device, bound once.
 
-    def __init__(self, session: Any, binding: Any, options: Any) -> None:
-        self._session, self._binding, self._options = session, binding, options
+    onnxruntime keeps a captured graph for the thread that captured it; in another thread the runs are ordinary ones.
+    """
+
+    def __init__(self, session: Any, binding: Any, options: Any, ordinary: Any) -> None:
+        self._session, self._binding, self._options, self._ordinary = session, binding, options, ordinary
+        self._thread = current_thread()
         self.uploads: list[tuple[Callable[[Array], None], Array]] = []
         self.downloads: list[tuple[Array, Callable[[], Array]]] = []
         self.unplaced: list[tuple[str, Any]] = []
@@ -196,7 +203,8 @@ class _DeviceBound:
             upload(array)
         for name, value in self.unplaced:
             self._binding.bind_ortvalue_input(name, value)
-        self._session.run_with_iobinding(self._binding, self._options)
+        options = self._options if current_thread() is self._thread else self._ordinary
+        self._session.run_with_iobinding(self._binding, options)
         for array, download in self.downloads:
             array[...] = download()
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import io
-import sys
+import subprocess
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from edgeseq_runtime._ort import onnxruntime as ort
 from edgeseq_runtime._ort.session import RUN_ERRORS, available_providers
 from edgeseq_runtime.capture import CPU, CUDA
 from edgeseq_runtime.distributions import BOTH_INSTALLED, installed_onnxruntimes, offers
-from edgeseq_runtime.elf import needed_libraries
 
 DRIVER = "libcuda.so.1"
 CUDNN = "libcudnn.so.9"
@@ -50,8 +49,9 @@ def obstacle(name: str, options: Mapping[str, Any]) -> Obstacle | None:
     if name not in available_providers():
         if len(installed_onnxruntimes()) > 1:
             return Obstacle("is missing", BOTH_INSTALLED)
-        brings = "edgeseq-runtime[gpu] in place of [cpu]" if name == CUDA else f"an onnxruntime that has {name}"
-        return Obstacle(f"onnxruntime here has only {', '.join(available_providers())}", f"Install {brings}")
+        gpu = "Mend it: pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        remedy = gpu if name == CUDA else f"Install an onnxruntime that has {name}"
+        return Obstacle(f"onnxruntime here has only {', '.join(available_providers())}", remedy)
     return _tried(name, tuple(sorted(options.items())))
 
 
@@ -75,20 +75,23 @@ def _tried(name: str, options: tuple[tuple[str, Any], ...]) -> Obstacle | None:
     return None
 
 
-_GENERAL = "Mend it: `nvidia-smi` must list the GPU; then pip install --force-reinstall 'edgeseq-runtime[gpu]'"
+_GENERAL = "Mend it: `nvidia-smi` must list the GPU; then pip install --force-reinstall onnxruntime-gpu"
 
 
 def missing_libraries(library: Path) -> tuple[str, ...]:
-    """Those of the libraries that a shared library of Linux needs which cannot be loaded; none elsewhere.
+    """Those of the libraries that a shared library of Linux needs which cannot be loaded; none where ldd is not.
 
     They are loaded one by one, as the library itself would: to load that outside onnxruntime would break it.
     """
-    if not sys.platform.startswith("linux"):
+    try:
+        listed = subprocess.run(["ldd", library], capture_output=True, text=True, check=False, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
         return ()
-    needed = needed_libraries(library)
-    if needed and not any(name.startswith("libcudnn") for name in needed):
-        needed = (*needed, CUDNN)
-    return tuple(name for name in needed if not _loads(name))
+    needed = dict(line.split(" => ", 1) for line in listed.splitlines() if " => " in line)
+    missing = [name.strip() for name, place in needed.items() if place.startswith("not found")]
+    if needed and not any("libcudnn" in name for name in needed):
+        missing.append(CUDNN)
+    return tuple(name for name in missing if not _loads(name))
 
 
 def _loads(name: str) -> bool:

@@ -10,7 +10,7 @@ from edgeseq_runtime._ort import onnxruntime as ort
 from edgeseq_runtime._ort.assignment import assignment, places, record
 from edgeseq_runtime._ort.memory import Bound, DeviceMemory, HostMemory, Memory
 from edgeseq_runtime._ort.refusal import refusal
-from edgeseq_runtime.capture import CPU, CUDA, Assignment, Capture, decide
+from edgeseq_runtime.capture import CPU, CUDA, OPTION, Assignment, Capture, decide
 from edgeseq_runtime.errors import ContractError, DamagedFileError, EdgeseqError, InputError, ProviderError, UsageError
 from edgeseq_runtime.signature import Axis, Signature, Tensor
 from edgeseq_runtime.wire import half_recurrent
@@ -34,10 +34,6 @@ _DTYPES = {
     "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
 }
-
-
-CAPTURES = "enable_cuda_graph"
-"""The CUDA provider's option."""
 
 
 def available_providers() -> tuple[str, ...]:
@@ -64,6 +60,7 @@ class Session:
         providers: onnxruntime's names, each with its options; the CPU provider last.
         threads: threads inside one operator. No spinning: an idle model costs no processor time.
         folder: where the files lie in which an ONNX file of another program may keep its weights.
+        graphs: whether its runs may be captured as CUDA graphs, where nothing would freeze.
 
     Raises:
         DamagedFileError: onnxruntime cannot read the bytes.
@@ -78,6 +75,7 @@ class Session:
         providers: Sequence[tuple[str, Mapping[str, Any]]],
         threads: int,
         folder: str | None = None,
+        graphs: bool = False,
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -87,7 +85,8 @@ class Session:
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         self._name = name
-        self._arguments = (content, name, providers, threads, folder)
+        self._device = int(providers[0][1].get("device_id", 0))
+        self._to_capture = (content, name, providers, threads, folder) if graphs else None
         left_out: tuple[str, ...] = ()
         if half_recurrent(content, name):
             from edgeseq_runtime._ort.trial import optimisers_to_leave_out  # few files need it
@@ -103,6 +102,7 @@ class Session:
                 disabled_optimizers=list(left_out) or None,
                 enable_fallback=0,
             )  # a fallback would be told on stdout; here a provider that was asked for runs, or the load fails
+            self._session._model_bytes = None  # kept for a fallback, of which there is none
             meta = self._session.get_modelmeta()
             self.metadata: Mapping[str, str] = dict(meta.custom_metadata_map)
             self.producer = str(meta.producer_name)
@@ -125,7 +125,7 @@ class Session:
         try:
             outputs: list[Array] = self.run(names, feeds)
         except RUN_ERRORS as error:
-            raise InputError(f"{_reason(error)} the inputs: {error}") from error
+            raise refused(error, "the inputs") from error
         return outputs
 
     def bind(
@@ -136,8 +136,13 @@ class Session:
         changing: Collection[str] = (),
         kept: Mapping[str, str] | None = None,
     ) -> Bound:
-        """Bind arrays as the inputs and outputs of repeated runs, see `Memory.bind`."""
-        return memory.bind(inputs, outputs, changing, kept or {})
+        """Bind arrays as the inputs and outputs of repeated runs, see `Memory.bind`. Raises InputError."""
+        try:
+            return memory.bind(inputs, outputs, changing, kept or {})
+        except EdgeseqError:
+            raise
+        except RUN_ERRORS as error:
+            raise refused(error, "the buffers") from error
 
     def assignment(self) -> Assignment | None:
         """Which provider runs which nodes; None on the CPU alone, and where onnxruntime (before 1.24) does not tell."""
@@ -150,6 +155,8 @@ class Session:
         """
         if self.providers[0] != CUDA:
             return decide(self.providers[0], lengths, None, {})
+        if self._to_capture is None:
+            return Capture(False, "CUDA graphs were not asked for; load(..., provider=cuda(graphs=True)) does")
         told = places(self._session)
         return decide(CUDA, lengths, self.assignment(), {name: told.get(name) for name in changing})
 
@@ -161,12 +168,12 @@ class Session:
         capture = self.capture(lengths, changing)
         if self.providers[0] != CUDA:
             return HostMemory(self._session, capture)
-        content, name, ((first, options), *others), threads, folder = self._arguments
-        plain = DeviceMemory(self._session, ("cuda", int(options.get("device_id", 0))), capture)
-        if not capture.used:
+        plain = DeviceMemory(self._session, ("cuda", self._device), capture)
+        if self._to_capture is None or not capture.used:
             return plain
+        content, name, ((first, options), *others), threads, folder = self._to_capture
         try:
-            captured = Session(content, name, [(first, {**options, CAPTURES: 1}), *others], threads, folder)
+            captured = Session(content, name, [(first, {**options, OPTION: 1}), *others], threads, folder)
         except EdgeseqError as error:
             return plain.uncaptured(f"onnxruntime refused to capture: {error}")
         return DeviceMemory(captured._session, plain.device, capture, self._session)
@@ -213,10 +220,14 @@ def _opens(
     return True
 
 
-def _reason(error: Exception) -> str:
-    if any(sign in str(error) for sign in ("Failed to allocate memory", "bad_alloc", "AllocateRawInternal")):
-        return "out of memory; take fewer rows or steps at a time. onnxruntime had no room for"
-    return "onnxruntime refused"
+def refused(error: Exception, what: str) -> InputError:
+    """What onnxruntime raised of what it was given, as an InputError."""
+    signs = ("out of memory", "Failed to allocate memory", "bad_alloc", "AllocateRawInternal")
+    if any(sign in str(error) for sign in signs):
+        told = "out of memory; take fewer rows or steps at a time. onnxruntime had no room for"
+    else:
+        told = "onnxruntime refused"
+    return InputError(f"{told} {what}: {error}")
 
 
 def _tensor(node: Any) -> Tensor:
