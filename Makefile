@@ -23,10 +23,10 @@ demo: .venv/.installed .venv/.data  ## train an LSTM on real data, export it, pr
 test test-full test-gpu models: export OMP_NUM_THREADS = 1  # two workers on two cores; and one thread trains the same everywhere
 
 test: .venv/.installed .venv/.data  ## the tests, with a pairwise subset of the parity grid
-	$(BIN)/pytest -n $(WORKERS) -m "not full"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not full"
 
 test-full: .venv/.installed .venv/.data  ## the tests, with all of the parity grid
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-gpu: .venv/.installed  ## the tests that need an NVIDIA GPU, in a new clone with RUNTIME=gpu; skipped without one
 	$(BIN)/pytest -m gpu tests/runtime
