@@ -100,7 +100,7 @@ def fastest(several: Sequence[ExecutionProvider], opened: Opened, sizes: Mapping
 
 def _measured(contest: Contest, models: Mapping[str, "Model"], dropped: dict[str, str]) -> "Model":
     """The fastest of the models, after a race of those that run."""
-    from edgeseq_runtime.race import race  # what measures is not needed to run
+    from edgeseq_runtime.measure import race  # what measures is not needed to run
 
     failed: dict[str, str] = {}
     calls = {n: call for n, model in models.items() if (call := _first_calls(n, model, contest, failed)) is not None}

@@ -1,4 +1,4 @@
-"""Latency, measured: many timed calls in turns, and the percentiles a device is judged by."""
+"""Latency, measured in turns: the percentiles a device is judged by, and a race for the fastest of several calls."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +23,20 @@ AT_LEAST = 10
 
 TURN_NS = 25_000_000
 """Long enough that the caches, cold when the turns change, do not show in the percentiles of fast calls."""
+
+
+RACE_ROUNDS = 10
+"""Of a race, at most."""
+
+FEW = 3
+"""Rounds after which a call may be dropped that is but clearly slower."""
+
+CLEARLY, HOPELESSLY = 1.5, 4.0
+"""A call is dropped when its shortest time is so many times the best median: after a few rounds, after any."""
+
+RACE_TURN_NS = 10_000_000
+RACE_LONGEST_NS = 2_000_000_000
+"""After which no further round begins."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,30 @@ def measure(calls: Mapping[str, Call], seconds: float) -> dict[str, Latency]:
         for name, call in calls.items():
             times[name] += turn(call)
     return {name: summarise(np.asarray(taken)) for name, taken in times.items()}
+
+
+def race(calls: Mapping[str, Call], clock: Callable[[], int] = time.perf_counter_ns) -> dict[str, float]:
+    """Which of several calls is the fastest, timed in turns, no longer than it takes to tell.
+
+    Returns: the median time of each in microseconds, the fastest first; of one that was dropped, until then.
+
+    calls: by name, each called before, so that what is done once is done. clock: in nanoseconds.
+    """
+    times: dict[str, list[int]] = {name: [] for name in calls}
+    running, begin = dict(calls), clock()
+    for number in range(1, RACE_ROUNDS + 1):
+        for name, call in running.items():
+            times[name] += turn(call, RACE_TURN_NS, clock)
+        limit = min(_median(times[name]) for name in running) * (HOPELESSLY if number < FEW else CLEARLY)
+        running = {name: call for name, call in running.items() if min(times[name]) <= limit}
+        if len(running) == 1 or (number >= FEW and clock() - begin > RACE_LONGEST_NS):
+            break
+    figures = {name: _median(taken) / 1000 for name, taken in times.items()}
+    return dict(sorted(figures.items(), key=lambda item: (item[0] not in running, item[1])))
+
+
+def _median(times: list[int]) -> float:
+    return float(np.median(times))
 
 
 def model_call(model: "Model", sizes: Mapping[str, int], stream: bool, context: int = 0) -> Call:

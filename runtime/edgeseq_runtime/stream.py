@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.memory import Memory
 from edgeseq_runtime._ort.session import RUN_ERRORS, Session, refused
-from edgeseq_runtime.buffers import Direction, InputBuffer, directions
+from edgeseq_runtime.buffers import Direction, Frames, InputBuffer, directions
 from edgeseq_runtime.errors import InputError, StreamError
-from edgeseq_runtime.feed import Feed, Inputs, as_array, cast, check_range, describe
+from edgeseq_runtime.feed import Feed, Inputs, as_array, cast
 from edgeseq_runtime.guards import Rows, Turn, check_out, chosen_rows, refuse_nonfinite
 from edgeseq_runtime.layout import Laid
 from edgeseq_runtime.replay import Runner, replayed_otherwise
@@ -70,10 +70,11 @@ class Stream:
                 pair = directions(session, memory, signature, sizes, buffers, fixed, initial)
         self._direction, self._other = pair
         self.cuda_graphs = memory.capture
-        self._tensors = {t.name: t for t in signature.inputs}
+        tensors = {t.name: t for t in signature.inputs}
+        self._inputs = Frames(model.name, tensors, self._frames, batch, allow_nonfinite)
         self._name, frame = next(iter(self._frames.items()))
         self._turn = Turn()
-        quick = len(self._frames) == 1 and self._tensors[self._name].range is None and frame.flags.c_contiguous
+        quick = len(self._frames) == 1 and tensors[self._name].range is None and frame.flags.c_contiguous
         self._buffer = InputBuffer(frame, quick)
         self._watched = not allow_nonfinite and np.issubdtype(frame.dtype, np.floating)
 
@@ -128,7 +129,7 @@ class Stream:
                     if 0 in buffer.finite:
                         refuse_nonfinite(self._name, frame)
             else:
-                answer = direction.single if self._place(frame) else direction.batched
+                answer = direction.single if self._inputs.place(frame) else direction.batched
             if out is not None:
                 check_out(out, answer.arrays)
             try:  # as _advance does, without a call
@@ -235,7 +236,7 @@ class Stream:
         clash = [s.input for s in self._signature.states if s.input in given]
         if clash:
             raise InputError(f"a stream carries its states itself; '{clash[0]}' can be set with restore()")
-        if self._is_empty(given):
+        if self._inputs.is_empty(given):
             return self._no_steps()
         current = self._direction.fetch()
         feeds = {**self._feed.complete(given), **current}
@@ -268,10 +269,10 @@ class Stream:
 
     def _step_rows(self, frame: Inputs, out: dict[str, Array] | None, rows: NDArray[np.intp]) -> dict[str, Array]:
         """A step of some rows: a smaller batch that starts from their states, which are put back where it went well."""
-        arrays = self._frame_arrays(frame)
+        arrays = self._inputs.checked(frame)
         for name, array in arrays.items():
             if array.shape != (expected := (rows.size, *self._frames[name].shape[1:])):
-                raise self._wrong_frame(name, array.shape, f"{expected}, a row for each of {rows.tolist()}")
+                raise self._inputs.wrong(name, array.shape, f"{expected}, a row for each of {rows.tolist()}")
         current, pairs = self._direction.fetch(), self._signature.states
         if rows.size:
             states = {s.input: current[s.input].take(rows, s.batch_axis) for s in pairs}
@@ -357,62 +358,3 @@ class Stream:
                 f"the samples of the state are {samples.dtype} {samples.shape}, but this stream takes {frame.dtype} "
                 f"({self.batch}, fewer than {self.hop}, {frame.shape[-1]})"
             )
-
-    def _place(self, frame: Inputs) -> bool:
-        """Check a frame of any kind and copy it into the bound buffers; True where it came without a batch axis."""
-        arrays = self._frame_arrays(frame)
-        singles = {self._is_single(name, array) for name, array in arrays.items()}
-        for name, array in arrays.items():
-            check_range(self._tensors[name], array)
-        for name, array in arrays.items():
-            target = self._frames[name]
-            target[...] = array.reshape(target.shape)
-        return singles == {True}
-
-    def _frame_arrays(self, frame: Inputs) -> dict[str, Array]:
-        """A frame of any kind by the names of the inputs, in their types, and finite."""
-        if not isinstance(frame, Mapping):
-            if len(self._frames) > 1:
-                names = ", ".join(self._frames)
-                raise InputError(f"{self._model.name} takes several inputs ({names}); give a dict by name")
-            frame = {self._name: frame}
-        if set(frame) != set(self._frames):
-            raise InputError(
-                f"a frame of {self._model.name} has {', '.join(self._frames)}, but {', '.join(frame)} was given"
-            )
-        arrays = {name: cast(name, frame[name], target.dtype) for name, target in self._frames.items()}
-        if not self._allow_nonfinite:
-            for name, array in arrays.items():
-                refuse_nonfinite(name, array)
-        return arrays
-
-    def _is_single(self, name: str, array: Array) -> bool:
-        """Whether a frame comes without a batch axis; InputError where its shape is neither."""
-        shape = self._frames[name].shape
-        if array.shape == shape:
-            return False
-        if self.batch == 1 and array.shape == shape[1:]:
-            return True
-        raise self._wrong_frame(name, array.shape)
-
-    def _is_empty(self, given: Mapping[str, Array]) -> bool:
-        """Whether a chunk has no steps. Raises InputError where its batch or its features do not fit."""
-        empty = False
-        for name, frame in self._frames.items():
-            array = given.get(name)
-            if array is None or array.ndim != frame.ndim + 1:
-                return False  # what is wrong with it is told where all inputs are checked
-            if array.shape[0] != self.batch:
-                raise InputError(f"'{name}' has {array.shape[0]} rows, but this stream has {self.batch}")
-            empty = TIME in self._tensors[name].axes and array.shape[self._tensors[name].axes.index(TIME)] == 0
-            if empty and array.shape[2:] != frame.shape[1:]:
-                raise self._wrong_frame(name, array.shape)
-        return empty
-
-    def _wrong_frame(self, name: str, shape: tuple[int, ...], wanted: str = "") -> InputError:
-        expected = self._frames[name].shape
-        wanted = wanted or f"{expected}" + (f" or {expected[1:]}" if self.batch == 1 else "")
-        step = describe(self._tensors[name])
-        return InputError(
-            f"a frame of '{name}' has shape {shape}, but this stream takes {wanted}: one step of ({step})"
-        )

@@ -18,8 +18,8 @@ from edgeseq_runtime._ort.session import Session, available_providers
 from edgeseq_runtime.capture import CPU as CPU_NAME
 from edgeseq_runtime.capture import CUDA as CUDA_NAME
 from edgeseq_runtime.errors import InputError, ProviderError, UnsupportedFileError, UsageError
+from edgeseq_runtime.measure import race
 from edgeseq_runtime.providers import CPU, ExecutionProvider, candidates, cuda
-from edgeseq_runtime.race import race
 
 SECOND = ExecutionProvider("second", CPU_NAME)
 ABSENT = ExecutionProvider("absent", "NoSuchExecutionProvider")

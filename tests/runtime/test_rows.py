@@ -277,22 +277,26 @@ def test_with_out_no_array_is_allocated():
     stream = load(_running_sum(1, contract=True)).stream()
     frame, out = np.ones(WIDE, np.float32), {"y": np.zeros(WIDE, np.float32)}
     stream.step(frame, out)
+    made, kept = [], []
     tracemalloc.start()
     try:
         stream.step(frame, out)
-        tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
-        for _ in range(100):
-            stream.step(frame, out)
-        after, peak = tracemalloc.get_traced_memory()
+        for _ in range(3):  # another thread of the process, such as a test runner's, may allocate beside it
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(100):
+                stream.step(frame, out)
+            after, peak = tracemalloc.get_traced_memory()
+            made.append(peak - before)
+            kept.append(after - before)
         tracemalloc.reset_peak()
         stream.step(frame)
         _, fresh = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert out["y"][0] == 102
-    assert peak - before < 2000, "an array was made"
-    assert after - before < 500, "something was kept"
+    assert out["y"][0] == 302
+    assert min(made) < 2000, "an array was made"
+    assert min(kept) < 500, "something was kept"
     assert fresh - after > 4 * WIDE, "tracemalloc does not see numpy's arrays, so nothing was proven"
 
 
