@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from edgeseq_runtime import __version__
-from edgeseq_runtime.errors import EdgeseqError, LongInputWarning
+from edgeseq_runtime.errors import EdgeseqError, GuessWarning, LongInputWarning
 from typer.core import TyperGroup
 
 from edgeseq.cli import bench, doctor, export, inspect, threshold, train, verify
@@ -19,6 +19,7 @@ from edgeseq.cli import run as run_command
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout
 
 INTERRUPTED = 130
+_TOLD = (GuessWarning, LongInputWarning)
 
 
 class Program(TyperGroup):
@@ -52,14 +53,16 @@ class Program(TyperGroup):
 def _telling() -> Iterator[None]:
     """Let what edgeseq warns of be a line on stderr, without the place in the code."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", LongInputWarning)
-        shown = warnings.showwarning
+        for kind in _TOLD:
+            warnings.simplefilter("always", kind)
+        shown, told = warnings.showwarning, set[str]()
 
         def tell(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-            if issubclass(category, LongInputWarning):
-                typer.echo(f"edgeseq: {message}", err=True)
-            else:
+            if not issubclass(category, _TOLD):
                 shown(message, category, *rest, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                typer.echo(f"edgeseq: {message}", err=True)
 
         warnings.showwarning = tell
         yield

@@ -1,6 +1,6 @@
 """Files that edgeseq did not export, on the command line: inputs that are fixed, states that are given or guessed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,15 +54,6 @@ def parse_states(given: Sequence[str] | None) -> dict[str, str] | None:
             raise UsageError(f"--state {item!r}: '{before}' already becomes '{states[before]}'")
         states[before] = after
     return states
-
-
-def tell_guesses(model: "Model", warn: Callable[[str], None]) -> None:
-    """Say which states were paired by nothing but shape and order."""
-    for pair in model.pairs:
-        if not pair.sure:
-            warn(
-                f"'{pair.output}' is taken as the next '{pair.input}' ({pair.why}); --state {pair.input}=OUT says other"
-            )
 
 
 def new_samples(model: "Model", signature: Signature, context: int) -> Signature:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from edgeseq import live
-from edgeseq.cli.foreign import new_samples, open_model, tell_guesses
+from edgeseq.cli.foreign import new_samples, open_model
 from edgeseq.cli.options import AsJson, Context, ModelFile, Provider, StatePairs, Threads, thread_count
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout, needing, progress_bar, show, table, warn
 from edgeseq.cli.piecewise import run_piecewise
@@ -165,8 +165,6 @@ def run(
     loaded, sizes = open_model(model, provider, thread_count(threads), settings, states, measured)
     given = inputs or ([] if texts or generates(loaded.signature) else [_standard_input()])
     rate_hz = _checked_rate(loaded, given, rate)
-    if stream or chunk:
-        tell_guesses(loaded, warn)
     if stream:
         _stream(loaded, given, output, chunk or 1, as_json, rate_hz, context)
         return

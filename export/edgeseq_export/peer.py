@@ -11,10 +11,10 @@ import onnx
 from edgeseq_runtime import load
 from edgeseq_runtime.compare import bound
 from edgeseq_runtime.contract import Contract
-from edgeseq_runtime.external import external_files
 from edgeseq_runtime.model import Model
 from edgeseq_runtime.seal import is_sealed, seal
 from edgeseq_runtime.signature import BATCH, TIME, Axis, Signature
+from edgeseq_runtime.wire import external_files
 from numpy.typing import NDArray
 from onnx import numpy_helper
 

@@ -18,6 +18,7 @@ EdgeseqError
     ├── MissingPackageError (ImportError)
     └── ProviderError                      an execution provider that was asked for
 
+GuessWarning (UserWarning)                 a state of a foreign file was paired by shape and order alone
 LongInputWarning (UserWarning)             an input is longer than what the model was trained on
 """
 
@@ -106,6 +107,10 @@ class MissingPackageError(MissingError, ImportError):
 
 class ProviderError(MissingError):
     """The execution provider that was asked for is not available."""
+
+
+class GuessWarning(UserWarning):
+    """A stream carries a state that was paired by its shape and order alone; told for each stream."""
 
 
 class LongInputWarning(UserWarning):

@@ -1,6 +1,7 @@
 """A loaded model: run whole sequences, open streams, prove itself, measure itself."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,12 @@ from edgeseq_runtime.errors import (
     ContractError,
     DamagedFileError,
     FileError,
+    GuessWarning,
     InputError,
     MissingFileError,
     StreamError,
     UsageError,
 )
-from edgeseq_runtime.external import external_files
 from edgeseq_runtime.feed import Feed, Inputs, checked_values
 from edgeseq_runtime.foreign import understand
 from edgeseq_runtime.foreign_stream import ForeignStream, can_be_bound
@@ -29,6 +30,7 @@ from edgeseq_runtime.signature import BATCH, TIME, Signature
 from edgeseq_runtime.stream import Stream
 from edgeseq_runtime.threads import ThreadCount, Threads, checked, fastest
 from edgeseq_runtime.unrolled import Unrolled
+from edgeseq_runtime.wire import external_files
 
 if TYPE_CHECKING:
     from edgeseq_runtime.compare import ParityReport
@@ -162,7 +164,11 @@ class Model:
 
         Raises:
             StreamError: the model cannot be streamed, with the reason.
+
+        Warns:
+            GuessWarning: which output is a state's next value was guessed from its shape and order alone.
         """
+        self._tell_guesses()
         if isinstance(self._runner, Laid) and self.layout is not None:
             if not context and can_be_bound(self.signature):
                 stream = Stream(self, self._runner, self._runner, self._feed, batch, allow_nonfinite)
@@ -175,6 +181,17 @@ class Model:
                 f"{self.name} keeps what it needs of the past in its states; a context is for other files"
             )
         return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)
+
+    def _tell_guesses(self) -> None:
+        """Warn of states that nothing but shape and order paired."""
+        for pair in self.pairs:
+            if not pair.sure:
+                warnings.warn(
+                    f"'{pair.output}' is taken as the next '{pair.input}' of {self.name} ({pair.why}). To say which it "
+                    f"is: --state {pair.input}={pair.output}, or load(states={{...}})",
+                    GuessWarning,
+                    stacklevel=3,
+                )
 
     @property
     def declared(self) -> Signature:

@@ -5,7 +5,7 @@ A message is a row of fields, each a number and a value; a value may be a messag
 
 from collections.abc import Iterator, Mapping
 
-from edgeseq_runtime.errors import DamagedFileError
+from edgeseq_runtime.errors import DamagedFileError, UnsafeFileError
 
 # By message, the fields that lead to a node or a tensor (onnx.proto): a number and the message it holds.
 _MESSAGES: Mapping[str, Mapping[int, str]] = {
@@ -26,6 +26,7 @@ _TAG_BYTES, _TAG_BITS = 5, 32
 
 _RECURRENT = (b"LSTM", b"GRU", b"RNN")
 _OP_TYPE, _DATA_TYPE, _FLOAT16 = ("node", 4), ("tensor", 2), 10
+_LOCATION, _EXTERNAL_DATA = b"location", ("tensor", 13)
 
 Value = int | memoryview
 
@@ -40,6 +41,31 @@ def half_recurrent(content: bytes, name: str) -> bool:
         if field in (_OP_TYPE, _DATA_TYPE)
     }
     return (_DATA_TYPE, _FLOAT16) in found and any((_OP_TYPE, operator) in found for operator in _RECURRENT)
+
+
+def external_files(content: bytes, name: str) -> tuple[str, ...]:
+    """The paths of the files in which an ONNX file keeps weights, each once; most have none.
+
+    Raises:
+        UnsafeFileError: one leads out of the file's own folder.
+        DamagedFileError: it is nested beyond all use, or numbers a field beyond what protobuf has.
+    """
+    if _LOCATION not in content:
+        return ()
+    found: dict[str, None] = {}
+    for field, value in leaves(content, name):
+        if field == _EXTERNAL_DATA and isinstance(value, memoryview):
+            entry = {key: bytes(text) for key, text in fields(value, name) if isinstance(text, memoryview)}
+            if entry.get(1) == _LOCATION:
+                found[entry.get(2, b"").decode(errors="replace")] = None
+    for path in found:
+        # a star: onnxruntime's own mark for an address in memory
+        if path.startswith("/") or ".." in path.split("/") or any(sign in path for sign in "\\:*\0"):
+            raise UnsafeFileError(
+                f"'{name}' keeps weights in the file {path!r}, which is not in its own folder. It was refused and "
+                "nothing was read; save the model as one file"
+            )
+    return tuple(found)
 
 
 def leaves(content: bytes, name: str) -> Iterator[tuple[tuple[str, int], Value]]:

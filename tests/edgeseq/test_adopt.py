@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from edgeseq_runtime import load
-from edgeseq_runtime.errors import DamagedFileError, UsageError
+from edgeseq_runtime.errors import DamagedFileError, GuessWarning, UsageError
 from foreign_models import FEATURES, STYLES, by_hand, info, model, time_major_lstm
 from onnx import helper
 from typer.testing import CliRunner
@@ -128,7 +128,10 @@ def test_run_streams_and_writes_what_inspect_shows(folder):
 
 def test_guesses_are_told(folder):
     result = run("run", folder / "order.onnx", "--input", folder / "x.csv", "--stream")
-    assert "'p' is taken as the next 'a' (the same order among 2 of one shape)" in result.stderr
+    assert result.stderr.count("'p' is taken as the next 'a' of order.onnx (the same order among 2 of one shape)") == 1
+    with pytest.warns(GuessWarning, match="'p' is taken as the next 'a'") as told:
+        load(folder / "order.onnx").stream()
+    assert {warning.filename for warning in told} == {__file__}
     given = run(
         "run", folder / "order.onnx", "--input", folder / "x.csv", "--stream", "--state", "a=p", "--state", "b=q"
     )

@@ -21,7 +21,7 @@ from edgeseq_export.sources.archive import look
 from edgeseq_export.sources.weights import load_weights
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import DamagedFileError, FileError, UnsafeFileError
-from edgeseq_runtime.external import external_files
+from edgeseq_runtime.wire import external_files
 from onnx import TensorProto, helper
 from torch import nn
 from typer.testing import CliRunner

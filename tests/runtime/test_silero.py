@@ -1,5 +1,8 @@
 """A published model that carries state, silero-vad, streamed as onnxruntime driven by hand does."""
 
+import json
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,6 +65,19 @@ def test_streams_as_its_own_loop(name, rows):
     answers = [stream.run(piece)["output"].reshape(rows, 1) for piece in pieces]
     np.testing.assert_allclose(np.concatenate(answers, 1), expected, atol=1e-6)
     assert np.ptp(expected) > 1e-3
+
+
+@pytest.mark.parametrize(("name", "set_to"), [("silero_vad.onnx", ["--set", "sr=16000"]), ("silero_vad_half.onnx", [])])
+def test_the_command_line_streams_as_its_own_loop(name, set_to, tmp_path):
+    x = sound(1)
+    np.save(tmp_path / "x.npy", x[0])
+    command = [sys.executable, "-m", "edgeseq", "run", folder() / name, "--input", tmp_path / "x.npy", "--stream"]
+    more = ["--chunk", str(CHUNK), "--context", str(CONTEXT), *set_to, "--json"]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = by_hand(folder() / name, x, FILES[name])
+    np.testing.assert_allclose(np.concatenate([np.ravel(line["output"]) for line in told]), expected[0], atol=1e-6)
+    assert len(told) == expected.shape[1]
 
 
 def test_a_sequence_of_chunks_with_two_states():
