@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edgeseq_runtime.errors import UsageError
 from edgeseq_runtime.measure import WARM_UP, Call, Latency, summarise
+
+MOST_CALLS = 10_000_000
+"""160 MB of times."""
 
 IDLE_SECONDS = 1.0
 """How long the process is left alone to see whether it rests."""
@@ -50,12 +54,19 @@ def keep_pace(call: Call, rate_hz: float, seconds: float, steps: int = 1) -> Cad
 
     Args:
         call: answers one piece of data. rate_hz: steps a second. seconds: for how long. steps: in one piece of data.
+
+    Raises:
+        UsageError: so many calls that their times would fill the memory.
     """
+    period_ns = 1e9 * steps / rate_hz
+    due = max(1, int(seconds * 1e9 / period_ns))
+    if due > MOST_CALLS:
+        raise UsageError(
+            f"{seconds:g} s at {rate_hz:g} Hz are {due} calls, but at most {MOST_CALLS} are kept in memory"
+        )
     for _ in range(WARM_UP):
         call()
     idle = _idle_cpu_percent(IDLE_SECONDS)
-    period_ns = 1e9 * steps / rate_hz
-    due = max(1, int(seconds * 1e9 / period_ns))
     times = np.zeros((due, 2), np.int64)  # begun and answered
     clock, sleep = time.perf_counter_ns, time.sleep
     cpu, start = time.process_time_ns(), clock()

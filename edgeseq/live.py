@@ -9,7 +9,6 @@ error line, so that the lines that come out stay aligned with those that went in
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -23,7 +22,7 @@ from edgeseq.files.hops import hop_of
 from edgeseq.files.inputs import FORMATS, read_inputs, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, decode, numbered, opened
 from edgeseq.files.numbers import as_dtype, from_nested
-from edgeseq.files.wav import WAV
+from edgeseq.files.wav import WAV, is_recording
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -82,6 +81,8 @@ def open_steps(given: Sequence[str], signature: Signature, rate_hz: float | None
     if len(paths) > 1:
         raise UsageError("a stream of lines is one input; for several inputs give a JSON object a line")
     with opened(text[0]) as stream:
+        if text[0] == STANDARD and is_recording(stream):
+            raise UsageError("a recording came through standard input, where lines are expected; give --input FILE.wav")
         yield from read_steps(stream, signature)
 
 
@@ -148,12 +149,29 @@ def follow(
     live = _Live(model, write, warn, chunk, as_json, context)
     hops = _Hops(steps, hop_of(model))
     try:
-        while lines := list(islice(hops, chunk)):
+        for lines in _chunks(hops, chunk):
             live.take(lines)
     except (BrokenPipeError, KeyboardInterrupt) as end:
         return Tally(live.steps + hops.pending, live.bad, isinstance(end, BrokenPipeError), left_over=hops.pending)
     window = live.window if live.steps < (live.window or 0) else None
     return Tally(live.steps + hops.pending, live.bad, window=window, left_over=hops.pending)
+
+
+def _chunks(lines: Iterable[Step | BadStep], size: int) -> Iterator[list[Step | BadStep]]:
+    """So many lines at a time; an interrupt ends them when those that have come are answered."""
+    begun: list[Step | BadStep] = []
+    try:
+        for line in lines:
+            begun.append(line)
+            if len(begun) == size:
+                yield begun
+                begun = []
+    except KeyboardInterrupt:
+        if begun:
+            yield begun
+        raise
+    if begun:
+        yield begun
 
 
 class _Hops:
@@ -205,14 +223,17 @@ class _Live:
         self.bad = 0
 
     def take(self, lines: Sequence[Step | BadStep]) -> None:
-        """Answer a chunk of lines, in their order."""
+        """Answer a chunk of lines, in their order; where only a whole chunk has an answer, one bad line spoils it."""
+        if self._whole_chunks and len(lines) > 1 and (bad := [b for b in lines if isinstance(b, BadStep)]):
+            self._refuse(BadStep(lines[-1].number, f"line {bad[0].number} of its chunk: {bad[0].reason}"))
+            return
         steps = [line for line in lines if isinstance(line, Step)]
         try:
             answers = self._answer(steps) if steps else {}
         except InputError as error:  # what only the model itself can refuse, such as a token it does not know
-            if self._whole_chunks and 1 < len(steps) == len(lines) < self._chunk:
-                told = f"the last {len(lines)} lines are no whole chunk of {self._chunk}, and {error}"
-                self._refuse(BadStep(lines[-1].number, told))
+            if self._whole_chunks:
+                short = f"the last {len(lines)} lines are no whole chunk of {self._chunk}, and "
+                self._refuse(BadStep(lines[-1].number, f"{short if len(lines) < self._chunk else ''}{error}"))
                 return
             if len(lines) > 1:
                 for line in lines:  # one of them is to blame, and the others are taken

@@ -1,8 +1,12 @@
 """The program `edgeseq`: its commands, its global options, and where errors become exit codes."""
 
 import errno
+import math
+import os
 import signal
+import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +23,8 @@ from edgeseq.cli import run as run_command
 from edgeseq.cli.output import CLOSED_OUTPUT, abandon_stdout
 
 INTERRUPTED = 130
+PATIENCE_S = 2.0
+"""How long after an interrupt another one is not heard."""
 _TOLD = (GuessWarning, LongInputWarning)
 
 
@@ -117,9 +123,31 @@ app.command("inspect", epilog=examples(*inspect.EXAMPLES))(inspect.inspect)
 app.command("doctor", epilog=examples(*doctor.EXAMPLES))(doctor.doctor)
 
 
+class _Interrupt:
+    """Ends a command, once: a closing terminal sends several signals, and what was done so far is being saved."""
+
+    def __init__(self) -> None:
+        self._at = -math.inf
+
+    def __call__(self, _number: int, _frame: object) -> None:
+        if time.monotonic() - self._at < PATIENCE_S:
+            return
+        self._at = time.monotonic()
+        raise KeyboardInterrupt
+
+
+def _open_what_is_closed() -> None:
+    """Give a process that was started without standard input, output or errors ones that hold nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 it stays open
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program with the given arguments, or the process's own, and exit with its code."""
-    for name in ("SIGTERM", "SIGHUP"):  # what a service manager sends ends a command as Ctrl-C does
+    _open_what_is_closed()
+    interrupt = _Interrupt()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # what a service manager sends ends a command as Ctrl-C does
         if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+            signal.signal(getattr(signal, name), interrupt)
     app(args=list(arguments) if arguments is not None else None, prog_name="edgeseq")

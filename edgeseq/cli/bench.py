@@ -70,7 +70,10 @@ def bench(
     seconds: Annotated[
         float | None,
         typer.Option(
-            min=0.01, metavar="S", help=f"How long is measured; by default {SECONDS:g}, with --rate {PACED_SECONDS:g}."
+            min=0.01,
+            max=86400,
+            metavar="S",
+            help=f"How long is measured; by default {SECONDS:g}, with --rate {PACED_SECONDS:g}.",
         ),
     ] = None,
     budget: Annotated[

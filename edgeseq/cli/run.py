@@ -27,10 +27,10 @@ from edgeseq.files.batches import cut, fillers, joined
 from edgeseq.files.growing import partial_path
 from edgeseq.files.hops import by_samples, hop_of, in_hops, told_left_over, told_too_short
 from edgeseq.files.inputs import FORMATS, generates, known_rate, split_name, suffix_of
-from edgeseq.files.lines import STANDARD
+from edgeseq.files.lines import STANDARD, title
 from edgeseq.files.png import PNG, check_pictures, drawn
 from edgeseq.files.texts import known, read_lines, read_texts, text_path
-from edgeseq.files.wav import WAV
+from edgeseq.files.wav import WAV, is_recording
 from edgeseq.files.written import Written, results_of
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def run(
     if chunk:
         if to_file is not None:
             refuse_own_input(str(partial_path(to_file)), given)
+            check_writable(partial_path(to_file))
         run_piecewise(loaded, given, to_file, chunk, as_json, rate_hz)
         return
     sequences, ends = in_hops(loaded, _read(loaded, given, texts, rate_hz))
@@ -197,13 +198,19 @@ def _checked_rate(model: "Model", given: Sequence[str], rate: float | None) -> f
     known = known_rate(model)
     if rate is not None and known is not None and rate != known:
         raise UsageError(f"--rate is {rate:g} Hz, but {model.name} says {known:g} Hz; leave --rate out")
-    recordings = [path for item in given if PurePath(path := split_name(item)[1]).suffix.lower() == WAV]
+    recordings = [path for item in given if _is_recording(path := split_name(item)[1])]
     if recordings and rate is None and known is None:
         warn(
-            f"{model.name} does not say which sample rate it takes, so that of '{recordings[0]}' is not checked; give "
-            "--rate HZ"
+            f"{model.name} does not say which sample rate it takes, so that of {title(recordings[0])} is not checked; "
+            "give --rate HZ"
         )
     return rate if known is None else known
+
+
+def _is_recording(path: str) -> bool:
+    if path == STANDARD:
+        return is_recording(sys.stdin.buffer)
+    return PurePath(path).suffix.lower() == WAV
 
 
 def _standard_input() -> str:

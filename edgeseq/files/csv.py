@@ -134,8 +134,11 @@ def read(
 
 
 def split(text: str) -> list[str]:
-    """The cells of one line, stripped; none for a blank line."""
-    return [cell.strip() for cell in next(csv.reader([text]), [])]
+    """The cells of one line, stripped; none for a blank line. Raises InputError where it is not csv."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([text], strict=True), [])]
+    except csv.Error as error:
+        raise InputError(f"it is not csv: {error}") from error
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

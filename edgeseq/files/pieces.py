@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgeseq.files import csv, npy
 from edgeseq.files.inputs import check_rate, from_rows, needed, only, single, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, decode, numbered, opened, title
-from edgeseq.files.wav import WAV, WavReader, as_input
+from edgeseq.files.wav import WAV, WavReader, as_input, is_recording
 
 Array = NDArray[Any]
 
@@ -109,15 +109,10 @@ def open_pieces(given: Sequence[str], signature: Signature, rate_hz: float | Non
                     "through standard input, csv or a recording"
                 )
             stream = stack.enter_context(opened(path))
-            suffix = _sniffed(stream) if path == STANDARD else suffix_of(path, PIECEWISE)
+            standard = WAV if path == STANDARD and is_recording(stream) else ".csv"
+            suffix = standard if path == STANDARD else suffix_of(path, PIECEWISE)
             parts[tensor.name] = _pieces(stream, suffix, tensor, title(path), rate_hz)
         yield Together(parts)
-
-
-def _sniffed(stream: BinaryIO) -> str:
-    """The suffix that standard input would have: a recording where its first bytes, which stay unread, say so."""
-    peek = getattr(stream, "peek", None)
-    return WAV if peek is not None and peek(4)[:4] == b"RIFF" else ".csv"
 
 
 def _pieces(stream: BinaryIO, suffix: str, tensor: Tensor, where: str, rate_hz: float | None) -> Pieces:

@@ -148,3 +148,9 @@ def as_input(samples: Array, tensor: Tensor, where: str) -> Array:
             f"(axes: {', '.join(map(str, tensor.axes))}); give a recording with as many"
         )
     return as_dtype(samples if tail else samples[:, 0], tensor)[None]
+
+
+def is_recording(stream: BinaryIO) -> bool:
+    """Whether what comes from a pipe is a recording: its first bytes, which stay unread, say so."""
+    peek = getattr(stream, "peek", None)
+    return peek is not None and peek(4)[:4] == b"RIFF"

@@ -265,9 +265,15 @@ def cast(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
     array = value if isinstance(value, np.ndarray) else as_array(name, value)
     if array.dtype == dtype:
         return array
-    to_single = array.dtype.newbyteorder("=") == np.float64 and dtype == np.float32
-    if to_single or np.can_cast(array.dtype, dtype, "safe"):
+    if np.can_cast(array.dtype, dtype, "safe"):
         return array.astype(dtype)
+    if array.dtype.newbyteorder("=") == np.float64 and dtype == np.float32:
+        with np.errstate(over="ignore"):
+            single = array.astype(dtype)
+        if (lost := np.isinf(single) & np.isfinite(array)).any():
+            place = tuple(int(i) for i in np.argwhere(lost)[0])
+            raise InputError(f"input '{name}' has {array[place]} at {place}, which is beyond {dtype}")
+        return single
     raise InputError(
         f"input '{name}' is {array.dtype}, but {dtype} is expected and the cast may lose something. "
         f"Cast it yourself if that is meant: .astype('{dtype}')"

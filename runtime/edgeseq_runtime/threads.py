@@ -19,6 +19,9 @@ GAIN = 0.95
 """More threads must take at most this part of the time: what they win by less is noise, and costs energy."""
 
 
+_MOST = 64
+
+
 @dataclass(frozen=True)
 class Threads:
     """A choice: the number of threads inside one operator, why, and the medians in microseconds where it was measured.
@@ -39,6 +42,8 @@ def checked(threads: ThreadCount) -> int:
         raise UsageError(f"threads is {threads!r}, but a number or 'auto' is expected")
     if threads < 1:
         raise UsageError(f"threads is {threads}, but at least 1 is needed")
+    if threads > (most := max(_MOST, 4 * usable_cores())):
+        raise UsageError(f"threads is {threads}, but at most {most} make sense on {usable_cores()} cores")
     return threads
 
 

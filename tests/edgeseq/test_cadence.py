@@ -5,9 +5,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
+from edgeseq_runtime.errors import UsageError
 
 from edgeseq import cadence
 from edgeseq.cadence import WARM_UP, keep_pace, resident_bytes
+
+
+def test_more_calls_than_memory_holds_are_refused():
+    with pytest.raises(UsageError, match="100000000 calls, but at most"):
+        keep_pace(lambda: None, 1e6, 100.0)
 
 
 class Clock:

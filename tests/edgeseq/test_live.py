@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -66,6 +67,7 @@ def test_json_lines_and_objects_are_steps_too(models: Path) -> None:
         ("1,oops", "column 2: 'oops' is not a number"),
         ("1,", "column 2: the value is missing"),
         ("", "empty"),
+        ('"1,2', "not csv"),
         ("[1,", "not JSON"),
         ("[[1,2]]", r"'x' has the shape \(1, 2\), but a step takes 2"),
         ('{"y": [1, 2]}', "the key 'x' is missing"),
@@ -196,6 +198,47 @@ def test_an_interrupt_ends_a_stream_cleanly(models: Path, tmp_path: Path) -> Non
         assert process.wait(20) == 2
         assert "Traceback" not in process.stderr.read()
     assert len(target.read_text().splitlines()) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a single process")
+def test_an_interrupt_answers_the_lines_of_a_chunk_that_is_not_full(models: Path, tmp_path: Path) -> None:
+    target = tmp_path / "answers.csv"
+    with filtering(str(models / "gru.onnx"), "--stream", "--chunk", "1000", "-o", str(target)) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write("\n".join(LINES) + "\n")
+        process.stdin.flush()
+        time.sleep(3)  # nothing tells that lines of a chunk were read
+        for _ in range(3):  # a terminal that closes sends more than one
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0, process.stderr.read()
+    assert len(target.read_text().splitlines()) == len(LINES)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes them")
+@pytest.mark.parametrize(
+    ("closed", "code", "told"), [("<&-", 2, "has no rows"), (">&-", 0, ""), ("2>&-", 0, ""), (">&- 2>&-", 0, "")]
+)
+def test_standard_streams_that_are_closed_are_no_accident(
+    models: Path, tmp_path: Path, closed: str, code: int, told: str
+) -> None:
+    (tmp_path / "x.csv").write_text("\n".join(LINES) + "\n")
+    source = "-" if "<" in closed else tmp_path / "x.csv"
+    command = (
+        f"{sys.executable} -m edgeseq run {models / 'gru.onnx'} --input {source} --chunk 2 -o {tmp_path / 'y.csv'}"
+    )
+    done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "y.csv").exists() == (code == 0)
+
+
+def test_a_recording_on_standard_input_is_no_lines(models: Path, tmp_path: Path) -> None:
+    with filtering(str(models / "gru.onnx"), "--input", "-", "--stream") as process:
+        out, error = process.communicate("RIFF" + 4000 * "\n", 20)
+    assert (process.returncode, out) == (2, "")
+    assert "give --input FILE.wav" in error
 
 
 def test_a_reader_that_leaves_is_no_error(models: Path) -> None:

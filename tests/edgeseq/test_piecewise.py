@@ -218,7 +218,7 @@ def test_an_early_end_leaves_whole_answers(
         ("gru.onnx --input junk.npy --chunk 4", "not a readable .npy"),
         ("gru.onnx --input empty.csv --chunk 4", "has no rows"),
         ("gru.onnx --input x2.partial.npy -o x2.npy --chunk 4", "is the input"),
-        ("tokens.onnx --input tokens.csv --chunk 2", "steps 2 to 3: input .* has 9"),
+        ("tokens.onnx --input tokens.csv --chunk 2", "step 3: input .* has 9 .*3 steps were answered"),
         ("lstm.onnx --input lengths=lengths.npy --chunk 4", "'lengths' has no steps"),
         ("lstm.onnx --input h0=lengths.npy --chunk 4", "the states are carried from piece to piece"),
         ("gru.onnx --text hello --chunk 4", "--text is for whole texts"),
@@ -243,6 +243,35 @@ def test_what_cannot_be_run_in_pieces(
     assert result.exit_code == 2, result.output
     assert re.search(message, result.stderr), result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_value_beyond_float32_is_refused_at_its_step(models: Path, tmp_path: Path) -> None:
+    x = drawn(2).astype(np.float64)
+    x[20, 1] = 1e300
+    source, target = written(tmp_path / "x.npy", x), tmp_path / "y.npy"
+    for more, told in (((), "at (0, 20, 1)"), (("--chunk", 7), "step 20: ")):
+        result = run("run", models / "gru.onnx", "--input", source, *more, "-o", target)
+        assert result.exit_code == 2
+        assert "has 1e+300 at" in result.stderr
+        assert told in result.stderr
+        assert not target.exists()
+    assert np.load(tmp_path / "y.partial.npy").shape[1] == 20
+
+
+def test_a_partial_output_that_cannot_be_written_is_told_before_the_work(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "y.partial.csv").mkdir()
+    result = run(
+        "run",
+        models / "gru.onnx",
+        "--input",
+        written(tmp_path / "x.npy", drawn(2)),
+        "--chunk",
+        7,
+        "-o",
+        tmp_path / "y.csv",
+    )
+    assert result.exit_code == 2
+    assert "y.partial.csv' is a folder" in result.stderr
 
 
 def test_a_header_chooses_the_columns_and_blank_lines_are_skipped(models: Path, tmp_path: Path) -> None:

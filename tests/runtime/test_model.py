@@ -35,6 +35,7 @@ BAD_INPUTS = [
     ({"x": x(2, 5, 3), "lengths": [0, 5]}, r"'lengths' has 0 in row 0, but a length is at least 1"),
     ({"x": x(2, 5, 3), "lengths": [5, 6]}, r"'lengths' has 6 in row 1, .* at most the 5 steps of 'x'"),
     ({"x": x(2, 5, 3), "lengths": [5]}, r"'lengths' has 1 along 'batch' .* have 2"),
+    ({"x": np.full((2, 5, 3), 1e39)}, r"'x' has 1e\+39 at \(0, 0, 0\), which is beyond float32"),
     ({"x": x(2, 5, 3), "lengths": [5.0, 5.0]}, r"'lengths' is float64, but int64 is expected"),
     ({"y": x(2, 5, 3)}, r"input 'x' of lstm.onnx is missing"),
     ({"x": x(2, 5, 3), "z": 1}, r"no input 'z'; it takes x, lengths, h0, c0"),
@@ -139,6 +140,7 @@ def test_a_scalar_as_the_first_call_is_refused_in_words(models):
         ),
         ({"provider": "tpu"}, UsageError, "provider 'tpu' is not known; choose auto, cpu or cuda"),
         ({"threads": 0}, UsageError, "threads is 0"),
+        ({"threads": 10**6}, UsageError, "threads is 1000000, but at most"),
     ],
 )
 def test_bad_load_arguments(models, arguments, error, message):

@@ -67,17 +67,41 @@ def test_streams_as_its_own_loop(name, rows):
     assert np.ptp(expected) > 1e-3
 
 
-@pytest.mark.parametrize(("name", "set_to"), [("silero_vad.onnx", ["--set", "sr=16000"]), ("silero_vad_half.onnx", [])])
-def test_the_command_line_streams_as_its_own_loop(name, set_to, tmp_path):
-    x = sound(1)
-    np.save(tmp_path / "x.npy", x[0])
+def streamed(tmp_path, name, x, *more):
+    """What the command line answers, as JSON objects, and its exit code."""
+    np.save(tmp_path / "x.npy", x)
     command = [sys.executable, "-m", "edgeseq", "run", folder() / name, "--input", tmp_path / "x.npy", "--stream"]
-    more = ["--chunk", str(CHUNK), "--context", str(CONTEXT), *set_to, "--json"]
-    done = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
+    sizes = ["--chunk", str(CHUNK), "--context", str(CONTEXT)]
+    done = subprocess.run([*command, *sizes, *more, "--json"], capture_output=True, text=True, check=False)
+    return [json.loads(line) for line in done.stdout.splitlines()], done
+
+
+@pytest.mark.parametrize(("name", "more"), [("silero_vad.onnx", ["--set", "sr=16000"]), ("silero_vad_half.onnx", [])])
+def test_the_command_line_streams_as_its_own_loop(name, more, tmp_path):
+    x = sound(1)
+    told, done = streamed(tmp_path, name, x[0], *more)
+    assert done.returncode == 0
     expected = by_hand(folder() / name, x, FILES[name])
     np.testing.assert_allclose(np.concatenate([np.ravel(line["output"]) for line in told]), expected[0], atol=1e-6)
     assert len(told) == expected.shape[1]
+
+
+def test_a_chunk_with_a_bad_sample_is_left_out_whole(tmp_path):
+    name = "silero_vad.onnx"
+    x = sound(1)
+    x[0, CHUNK + 5] = np.nan
+    told, done = streamed(tmp_path, name, x[0], "--set", "sr=16000")
+    assert done.returncode == 2
+    assert f"line {CHUNK + 6} of its chunk: 'input' has nan" in told.pop(1)["error"]
+    expected = by_hand(folder() / name, np.delete(x, np.s_[CHUNK : 2 * CHUNK], 1), FILES[name])
+    np.testing.assert_allclose(np.concatenate([np.ravel(line["output"]) for line in told]), expected[0], atol=1e-6)
+
+
+def test_a_chunk_that_is_refused_is_one_error(tmp_path):
+    told, done = streamed(tmp_path, "silero_vad.onnx", sound(1)[0], "--set", "sr=44100")
+    assert done.returncode == 2
+    assert [line["line"] for line in told] == [CHUNK * n for n in range(1, 9)]
+    assert all("onnxruntime refused" in line["error"] for line in told)
 
 
 def test_a_sequence_of_chunks_with_two_states():
