@@ -4,13 +4,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from edgeseq_runtime.atomic import check_writable, replacing, write_bytes
+from edgeseq_runtime.atomic import check_writable, write_bytes
 from edgeseq_runtime.errors import InputError, UsageError
 from edgeseq_runtime.signature import BATCH, TIME, Signature
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from edgeseq.cli.piecewise import run_piecewise
 from edgeseq.cli.settings import with_chance
 from edgeseq.files import Results, Sequences, read_inputs, write_results
 from edgeseq.files.batches import cut, fillers, joined
-from edgeseq.files.growing import partial_path
+from edgeseq.files.growing import growing_lines, partial_path
 from edgeseq.files.hops import by_samples, hop_of, in_hops, told_left_over, told_too_short
 from edgeseq.files.inputs import FORMATS, generates, known_rate, split_name, suffix_of
 from edgeseq.files.lines import STANDARD, title
@@ -139,7 +138,8 @@ def run(
     With --stream, each line in (csv cells, or a JSON list or object) is one step, and gets one line out at
     once, csv or with --json an object. A line that cannot be used is answered "error", told on stderr, and
     leaves the state as it was; the exit code is then 2. With --chunk N, a model with one answer a sequence
-    gives one line a chunk. -o FILE (.csv, .jsonl) appears when the stream has ended.
+    gives one line a chunk. -o FILE (.csv, .jsonl) appears when the stream has ended; where an error, such
+    as a full disk, ends it, the lines up to there are in FILE.partial.csv (or .jsonl).
 
     --chunk N without --stream is for one sequence that is too long for memory: .npy, .csv, .wav or standard
     input (csv, wav) is read, run and written N steps at a time, to .npy, .csv or standard output, as if the
@@ -171,8 +171,7 @@ def run(
     to_file = _checked_file(loaded, output, given, sizes)
     if chunk:
         if to_file is not None:
-            refuse_own_input(str(partial_path(to_file)), given)
-            check_writable(partial_path(to_file))
+            _check_partial(to_file, given)
         run_piecewise(loaded, given, to_file, chunk, as_json, rate_hz)
         return
     sequences, ends = in_hops(loaded, _read(loaded, given, texts, rate_hz))
@@ -280,16 +279,34 @@ def refuse_own_input(output: str, given: Sequence[str]) -> None:
             raise UsageError(f"'{output}' is the input; give another file for the answers")
 
 
+def _check_partial(output: str, given: Sequence[str]) -> None:
+    """Raise UsageError, FileError where the answers of a run that ends early could not be kept."""
+    refuse_own_input(str(partial_path(output)), given)
+    check_writable(partial_path(output))
+
+
 def _run_in_batches(model: "Model", arrays: Mapping[str, Array]) -> dict[str, Array]:
     parts = list(cut(model.signature, arrays, BATCH_SIZE))
     if len(parts) == 1:
-        return model.run(parts[0])
+        return _run(model, parts[0])
     outputs: list[dict[str, Array]] = []
     with progress_bar() as told:
         for number, part in enumerate(parts, 1):
-            outputs.append(model.run(part))
+            outputs.append(_run(model, part))
             told(number, len(parts), "running")
     return joined(outputs, fillers(model.signature, known(model)))
+
+
+def _run(model: "Model", part: Mapping[str, Array]) -> dict[str, Array]:
+    try:
+        return model.run(part)
+    except InputError as error:
+        if model.layout is None or error.__cause__ is None:
+            raise
+        raise InputError(
+            f"{model.name} does not take this size. A file of another make may take nothing but chunks of one size: "
+            f"--stream --chunk N, and --context M where it needs what was before. {error}"
+        ) from error
 
 
 def _nothing(signature: Signature) -> dict[str, Array]:
@@ -329,12 +346,12 @@ def _stream(
     context: int,
 ) -> None:
     with ExitStack() as stack:
-        write: Callable[[str], None] = partial(_write_line, sys.stdout)
-        if output not in (None, STANDARD):
-            as_json = _stream_format(str(output)) or as_json
-            refuse_own_input(str(output), given)
-            file = stack.enter_context(stack.enter_context(replacing(str(output))).open("w", encoding="utf-8"))
-            write = partial(_write_line, file)
+        write: Callable[[str], None] = _print_line
+        if output is not None and output != STANDARD:
+            as_json = _stream_format(output) or as_json
+            refuse_own_input(output, given)
+            _check_partial(output, given)
+            write = stack.enter_context(growing_lines(output))
         steps = live.open_steps(given, new_samples(model, by_samples(model), context), rate_hz)
         tally = live.follow(model, steps, write, warn, chunk=chunk, as_json=as_json, context=context)
     if tally.closed:
@@ -356,6 +373,6 @@ def _stream_format(path: str) -> bool:
     return suffix == ".jsonl"
 
 
-def _write_line(file: TextIO, line: str) -> None:
-    file.write(f"{line}\n")
-    file.flush()
+def _print_line(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from edgeseq_runtime.atomic import replacing
+from edgeseq_runtime.errors import EdgeseqError, FileError
 from numpy.typing import NDArray
 
 from edgeseq.files import csv
@@ -106,6 +107,15 @@ class _Committed:
         _write_all(self._file, content)
         self._whole = (self._whole[0] + len(content), head)
 
+    @property
+    def size(self) -> int:
+        """Bytes of what was written whole."""
+        return self._whole[0]
+
+    def drop(self) -> None:
+        """Nothing that was written counts."""
+        self._whole = (0, b"")
+
     def close(self) -> None:
         """Cut, and write the head."""
         size, head = self._whole
@@ -124,8 +134,7 @@ def growing(path: str, answers: Answers) -> Iterator[Growing]:
     Raises:
         FileError: it cannot be written.
     """
-    with replacing(path) as temporary, temporary.open("wb", buffering=0) as file:
-        committed = _Committed(file)
+    with _keeping(path) as committed:
         sink: Growing
         if Path(path).suffix.lower() == ".npy":
             sink = Npy(answers, committed)
@@ -137,9 +146,35 @@ def growing(path: str, answers: Answers) -> Iterator[Growing]:
             yield sink
             sink.finish()
         except BaseException:
-            if sink.steps:
-                if not answers.stepwise:
-                    sink.finish()
+            if not sink.steps:
+                committed.drop()
+            elif not answers.stepwise:
+                sink.finish()
+            raise
+
+
+@contextmanager
+def growing_lines(path: str) -> Iterator[Callable[[str], None]]:
+    """Takes one line after the other, without its end, into a file like that of `growing`; errors tell what is kept."""
+    with _keeping(path) as committed:
+        try:
+            yield lambda line: committed.append(f"{line}\n".encode())
+        except (EdgeseqError, OSError) as error:
+            if not committed.size:
+                raise
+            kind = type(error) if isinstance(error, EdgeseqError) else FileError
+            why = getattr(error, "strerror", None) or error
+            raise kind(f"cannot go on: {why}. The answers so far are in '{partial_path(path)}'") from error
+
+
+@contextmanager
+def _keeping(path: str) -> Iterator[_Committed]:
+    with replacing(path) as temporary, temporary.open("wb", buffering=0) as file:
+        committed = _Committed(file)
+        try:
+            yield committed
+        except BaseException:
+            if committed.size:
                 committed.close()
                 file.close()
                 temporary.replace(partial_path(path))

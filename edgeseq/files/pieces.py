@@ -42,7 +42,7 @@ class Together:
 
     def __init__(self, parts: Mapping[str, Pieces]) -> None:
         self._parts = parts
-        self._error: InputError | None = None
+        self._error: InputError | KeyboardInterrupt | None = None
         self.steps = 0
 
     def read(self, count: int) -> dict[str, Array]:
@@ -64,11 +64,11 @@ class Together:
             raise self._error
         return {name: array[:, :good] for name, array in arrays.items()}
 
-    def _why_shorter(self, sizes: Mapping[str, int]) -> InputError:
+    def _why_shorter(self, sizes: Mapping[str, int]) -> InputError | KeyboardInterrupt:
         """What is wrong where one input ends before another: its next step cannot be used, or there is none."""
         try:
             self._parts[min(sizes, key=sizes.__getitem__)].read(1)
-        except InputError as error:
+        except (InputError, KeyboardInterrupt) as error:
             return error
         told = ", ".join(f"'{name}' {self.steps + size}" for name, size in sizes.items())
         return InputError(f"the inputs have different numbers of steps (so far {told}); as many are expected of each")
@@ -203,7 +203,7 @@ class _CsvPieces:
         self._columns = csv.Columns(tensor.features)
         self._width: int | None = None
         self._begun = False
-        self._error: InputError | None = None
+        self._error: InputError | KeyboardInterrupt | None = None
         self._size = _bytes_left(stream)
 
     def read(self, count: int) -> Array:
@@ -211,7 +211,7 @@ class _CsvPieces:
             raise self._error
         rows: list[Array] = []
         missing = count
-        while missing and self._error is None and (lines := list(islice(self._lines, missing))):
+        while missing and self._error is None and (lines := self._next(missing)):
             rows.append(self._numbers(lines))
             missing -= len(rows[-1])
         found = np.concatenate([part for part in rows if len(part)] or [np.empty((0, self._width or 0))])
@@ -221,6 +221,16 @@ class _CsvPieces:
             if self._width is None:
                 raise InputError(f"{self._where} has no rows; one row a step is expected")
         return from_rows(found, self._tensor, self._where)
+
+    def _next(self, count: int) -> list[tuple[int, bytes]]:
+        """Lines as they come; an interrupt of the wait is raised once those that have come are answered."""
+        lines: list[tuple[int, bytes]] = []
+        try:
+            for line in islice(self._lines, count):
+                lines.append(line)  # noqa: PERF402 - what has come is kept when the next is interrupted
+        except KeyboardInterrupt as interrupt:
+            self._error = interrupt
+        return lines
 
     def total(self, read: int) -> int | None:
         if not self._size or not read:

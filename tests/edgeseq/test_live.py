@@ -215,6 +215,22 @@ def test_an_interrupt_answers_the_lines_of_a_chunk_that_is_not_full(models: Path
     assert len(target.read_text().splitlines()) == len(LINES)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a single process")
+def test_an_interrupt_answers_the_lines_of_a_piece_that_is_not_full(models: Path, tmp_path: Path) -> None:
+    target = tmp_path / "answers.csv"
+    with filtering(str(models / "gru.onnx"), "--chunk", "1000", "-o", str(target)) as process:
+        assert process.stdin is not None
+        process.stdin.write("\n".join(LINES) + "\n")
+        process.stdin.flush()
+        time.sleep(3)  # nothing tells that lines of a piece were read
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr is not None
+        assert f"interrupted after {len(LINES)} steps" in process.stderr.read()
+    assert not target.exists()
+    assert len(target.with_name("answers.partial.csv").read_text().splitlines()) == 1 + len(LINES)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes them")
 @pytest.mark.parametrize(
     ("closed", "code", "told"), [("<&-", 2, "has no rows"), (">&-", 0, ""), ("2>&-", 0, ""), (">&- 2>&-", 0, "")]

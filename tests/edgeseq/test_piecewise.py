@@ -202,6 +202,19 @@ def test_an_early_end_leaves_whole_answers(
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
 
 
+def test_a_stream_into_a_file_leaves_whole_lines(models: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    target = tmp_path / "a.csv"
+    command = ("run", models / "gru.onnx", "--input", written(tmp_path / "x.npy", drawn(2)), "--stream", "-o", target)
+    assert run(*command).exit_code == 0
+    old = target.read_text()
+    monkeypatch.setattr(growing, "_write_all", interrupting(3, OSError(errno.ENOSPC, "No space left on device")))
+    result = run(*command)
+    assert result.exit_code == 2
+    assert "No space left on device. The answers so far are in" in result.stderr.replace("\n", " ")
+    assert target.read_text() == old
+    assert growing.partial_path(str(target)).read_text().splitlines() == old.splitlines()[:3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

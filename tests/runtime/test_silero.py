@@ -126,3 +126,12 @@ def test_a_chunk_that_the_file_refuses_leaves_the_state():
     with pytest.raises(InputError, match="onnxruntime refused"):
         stream.run(sound(1)[:, :3])
     assert all((stream.state.arrays[name] == array).all() for name, array in before.arrays.items())
+
+
+def test_a_size_that_the_file_refuses_is_told_with_what_to_do(tmp_path):
+    np.save(tmp_path / "x.npy", sound(1))
+    command = [sys.executable, "-m", "edgeseq", "run", folder() / "silero_vad.onnx", "--input", tmp_path / "x.npy"]
+    done = subprocess.run([*command, "--set", "sr=16000"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "silero_vad.onnx does not take this size" in done.stderr
+    assert "--stream --chunk N" in done.stderr
