@@ -31,6 +31,8 @@ def frame(line: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: sensor | python live_filter.py MODEL.onnx | actuator")
     try:
         main(sys.argv[1])
     except (BrokenPipeError, KeyboardInterrupt):

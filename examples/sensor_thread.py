@@ -54,9 +54,9 @@ class SensorThread(threading.Thread):
 def main(path: str) -> None:
     """Serve a made-up sensor for a second and a half, and look at the answer a few times."""
     model = load(path)
-    features = model.signature.inputs[0].axes[-1]
+    taken = model.signature.inputs[0]  # axes: (batch, time, features), or of token ids (batch, time)
     random = np.random.default_rng(0)
-    sensor = SensorThread(model, lambda: random.standard_normal(features).astype(np.float32), period_s=0.01)
+    sensor = SensorThread(model, lambda: random.random(taken.axes[2:]).astype(taken.dtype), period_s=0.01)
     sensor.start()
     for _ in range(3):
         time.sleep(0.5)
@@ -67,4 +67,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python sensor_thread.py MODEL.onnx")
     main(sys.argv[1])

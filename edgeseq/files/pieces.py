@@ -246,7 +246,10 @@ class _CsvPieces:
         rows: list[list[float]] = []
         for number, line in lines:
             try:
-                cells = csv.split(decode(line))
+                text = decode(line)
+                if text[:1] in ("[", "{"):
+                    raise InputError("it is JSON, but piece by piece csv is read, one row of numbers a step")
+                cells = csv.split(text)
                 if not cells:
                     continue
                 first, self._begun = not self._begun, True

@@ -230,6 +230,7 @@ def test_a_stream_into_a_file_leaves_whole_lines(models: Path, tmp_path: Path, m
         ("gru.onnx --input none.npy --chunk 4", "there are 0 steps"),
         ("gru.onnx --input junk.npy --chunk 4", "not a readable .npy"),
         ("gru.onnx --input empty.csv --chunk 4", "has no rows"),
+        ("gru.onnx --input json.csv --chunk 4", "line 1: it is JSON"),
         ("gru.onnx --input x2.partial.npy -o x2.npy --chunk 4", "is the input"),
         ("tokens.onnx --input tokens.csv --chunk 2", "step 3: input .* has 9 .*3 steps were answered"),
         ("lstm.onnx --input lengths=lengths.npy --chunk 4", "'lengths' has no steps"),
@@ -251,6 +252,7 @@ def test_what_cannot_be_run_in_pieces(
     Path("cut.npy").write_bytes(Path("x2.npy").read_bytes()[: 128 + 40 * 8])
     Path("junk.npy").write_bytes(b"\x93NUMPY\x01\x00\xff")
     Path("empty.csv").write_text("a,b\n\n")
+    Path("json.csv").write_text("[[1, 2], [3, 4]]\n")
     Path("tokens.csv").write_text("1\n2\n3\n9\n")
     result = run("run", models / arguments.split()[0], *arguments.split()[1:])
     assert result.exit_code == 2, result.output
