@@ -3,6 +3,7 @@
 It needs onnx and no torch. That is why it is not part of edgeseq_export, whose every import is one of torch.
 """
 
+import warnings
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 import onnx
 from edgeseq_runtime import Contract, Model
 from edgeseq_runtime.contract import CONTRACT_KEY, PRODUCER
-from edgeseq_runtime.errors import UsageError
-from edgeseq_runtime.infer import Pair, fits
+from edgeseq_runtime.errors import GuessWarning, UsageError
+from edgeseq_runtime.infer import Pair, fits, guesses
 from edgeseq_runtime.seal import KEY, seal
 from edgeseq_runtime.stems import alike
 from onnx import numpy_helper
@@ -60,11 +61,16 @@ def with_contract(
 
     An input that is fixed by a whole number or a float32 becomes a named scalar that can be set anew, any other a
     constant.
+
+    Warns:
+        GuessWarning: which output is a state's next value was guessed from its shape and order alone.
     """
     model, pairs = examined(content, states, values or {}, name)
     signature = model.signature
     if not signature.streamable:
         raise UsageError(f"nothing is written for {name}: {signature.reason or 'no states were found in it'}")
+    for guess in guesses(pairs, name):
+        warnings.warn(guess, GuessWarning, stacklevel=2)
     file = onnx.load_from_string(content)
     settable = _fix(file, values or {})
     contract = Contract(
@@ -77,7 +83,7 @@ def with_contract(
             "source_sha256": sha256(content).hexdigest(),
             "producer": file.producer_name or "unknown",
             "edgeseq": edgeseq_runtime.__version__,
-            "states": {p.input: f"{p.output}, by {p.why}" for p in pairs},
+            "states": {p.input: f"{p.output}, by {p.why}{'' if p.sure else ', a guess'}" for p in pairs},
         },
     )
     for place in reversed(range(len(file.metadata_props))):
@@ -117,6 +123,7 @@ def _fitting(model: Model, shown: list[Pair]) -> dict[str, Pair]:
 def _fix(file: onnx.ModelProto, values: Mapping[str, Any]) -> dict[str, float | int]:
     """Put fixed inputs into the graph; returns those that can be set anew."""
     settable: dict[str, float | int] = {}
+    file.ir_version = max(file.ir_version, 4)  # before, an initializer could not be an input's default
     for value in list(file.graph.input):
         if value.name not in values:
             continue

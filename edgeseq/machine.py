@@ -4,17 +4,23 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgeseq_runtime.cache import folder
-from edgeseq_runtime.distributions import BOTH_INSTALLED, installed_onnxruntimes
 from edgeseq_runtime.errors import MissingPackageError
 from edgeseq_runtime.processor import gpus, processor
 from edgeseq_runtime.threads import usable_cores
 
 if TYPE_CHECKING:
     from edgeseq_runtime.providers import ExecutionProvider
+
+_BOTH_INSTALLED = (
+    "onnxruntime and onnxruntime-gpu are both installed; they overwrite each other's files, and one provider is lost. "
+    "Uninstall both, then install one: pip uninstall -y onnxruntime onnxruntime-gpu && "
+    "pip install 'edgeseq-runtime[gpu]'"
+)
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ class Machine:
 
 def examine() -> Machine:
     """Look at this machine and this process. Nothing is changed; an onnxruntime that is missing is a problem."""
-    distributions = installed_onnxruntimes()
-    problems = [BOTH_INSTALLED] if len(distributions) > 1 else []
+    distributions = _installed_onnxruntimes()
+    problems = [_BOTH_INSTALLED] if len(distributions) > 1 else []
     version: str | None = None
     build: str | None = None
     available: tuple[str, ...] = ()
@@ -111,6 +117,17 @@ def examine() -> Machine:
         cache=str(kept) if kept is not None else None,
         problems=tuple(problems),
     )
+
+
+def _installed_onnxruntimes() -> dict[str, str]:
+    """The installed distributions that bring the import package onnxruntime, with their versions."""
+    found = {}
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _finding(one: "ExecutionProvider", built: tuple[str, ...]) -> ProviderFinding:

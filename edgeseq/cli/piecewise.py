@@ -31,6 +31,7 @@ def run_piecewise(
     """
     answers = Answers(model)
     _check_target(to_file, answers.stepwise and as_json)
+    _check_joinable(model, answers)
     model.stream()  # what cannot be streamed is refused before anything is opened
     with open_pieces(given, by_samples(model), rate_hz) as pieces, _sink(to_file, answers) as sink:
         left_over = _told_how_far(model, pieces, sink, chunk, to_file)
@@ -49,6 +50,16 @@ def _check_target(to_file: str | None, as_json: bool) -> None:
         raise UsageError(f"'{to_file}' is written whole; what is written piece by piece ends in {', '.join(GROWING)}")
     if to_file is None and as_json:
         raise UsageError("one JSON object is written whole; with --chunk, give -o FILE.npy or FILE.csv")
+
+
+def _check_joinable(model: "Model", answers: Answers) -> None:
+    """Raise UsageError where answers of pieces are not those of the whole: neither one a step nor one a sequence."""
+    axes = next(t.axes for t in model.signature.outputs if t.name == answers.output)
+    if not answers.stepwise and sum(isinstance(axis, str) for axis in axes) > 1:
+        raise UsageError(
+            f"'{answers.output}' of {model.name} has neither one answer a step nor one a sequence (axes: "
+            f"{', '.join(map(str, axes))}), so its pieces cannot be joined; run it whole"
+        )
 
 
 @contextmanager

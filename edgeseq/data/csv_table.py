@@ -74,6 +74,10 @@ def _lines(text: str, name: str) -> tuple[list[str], list[Line]]:
     if len(rows) < 2:
         raise UsageError(f"{name} has no rows below its header")
     header = [column.strip() for column in rows[0][1]]
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise UsageError(
+            f"the header of {name} is {header[0]!r}, without a comma; cells are parted by commas, decimals by a point"
+        )
     if twice := [column for column in header if header.count(column) > 1]:
         raise UsageError(f"{name} has the column '{twice[0]}' twice")
     for line, row in rows[1:]:

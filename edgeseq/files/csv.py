@@ -80,6 +80,8 @@ class Columns:
         value = _number(cell)
         if value is None:
             what = f"'{cell}' is not a number" if cell else "the value is missing"
+            if ";" in cell or "\t" in cell:
+                what += "; cells are parted by commas, and decimals by a point"
             raise InputError(f"column {self._name(position)}: {what}")
         return value
 

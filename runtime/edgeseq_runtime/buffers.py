@@ -140,17 +140,18 @@ class Frames:
 
     def is_empty(self, given: Mapping[str, Array]) -> bool:
         """Whether a chunk has no steps. Raises InputError where its batch or its features do not fit."""
-        empty = False
+        steps = set()
         for name, frame in self.arrays.items():
             array = given.get(name)
             if array is None or array.ndim != frame.ndim + 1:
                 return False  # what is wrong with it is told where all inputs are checked
             if array.shape[0] != self._batch:
                 raise InputError(f"'{name}' has {array.shape[0]} rows, but this stream has {self._batch}")
-            empty = TIME in self._tensors[name].axes and array.shape[self._tensors[name].axes.index(TIME)] == 0
-            if empty and array.shape[2:] != frame.shape[1:]:
-                raise self.wrong(name, array.shape)
-        return empty
+            if TIME in self._tensors[name].axes:
+                steps.add(array.shape[1])
+                if not array.shape[1] and array.shape[2:] != frame.shape[1:]:
+                    raise self.wrong(name, array.shape)
+        return steps == {0}
 
     def wrong(self, name: str, shape: tuple[int, ...], wanted: str = "") -> InputError:
         """The error of a frame of another shape; wanted: what is, in words, where it is not a frame of every row."""

@@ -86,7 +86,7 @@ def _fixed(name: str, inputs: Sequence[Tensor], key: str, value: ArrayLike) -> A
         given = np.asarray(value)
         with np.errstate(all="ignore"):
             array = given.astype(dtype)
-        kept = np.issubdtype(dtype, np.floating) or bool((array == given).all())
+        kept = bool((np.isfinite(array) if dtype.kind == "f" else array == given).all())
     except (TypeError, ValueError, OverflowError):
         kept = False
     if not kept:

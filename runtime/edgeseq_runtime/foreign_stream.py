@@ -1,6 +1,6 @@
 """Streams of files whose sizes are known only from what they are given: each call is an ordinary run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgeseq_runtime.capture import Capture
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast
-from edgeseq_runtime.guards import Rows, Turn, check_out, chosen_rows, refuse_nonfinite
+from edgeseq_runtime.guards import Rows, alone, check_out, filled, refuse_nonfinite
 from edgeseq_runtime.layout import Laid
 from edgeseq_runtime.signature import BATCH, TIME, Signature, Tensor
 from edgeseq_runtime.stream import Stream
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-CONTEXT = "context"
+CONTEXT = "edgeseq.context"
 """The name, among the states, of the samples that are put before the next chunk."""
 
 
@@ -61,8 +61,6 @@ class ForeignStream(Stream):
     def __init__(
         self, model: "Model", runner: Laid, feed: Feed, batch: int, allow_nonfinite: bool, context: int, one_step: bool
     ) -> None:
-        if batch < 1:
-            raise StreamError(f"a stream of batch {batch} was asked for, but at least 1 is needed")
         if context < 0:
             raise StreamError(f"a context of {context} was asked for, but it is a number of samples")
         signature = model.signature
@@ -78,43 +76,38 @@ class ForeignStream(Stream):
         self._frames: dict[str, Array] = {}
         self._within = one_step
         self._context = context
-        states = {name: array.copy() for name, array in feed.initial_states(batch).items()}
-        if context:
-            states[CONTEXT] = self._no_context()
-        self._direction: Any = _Held(states)
+        initial = self._initial_states()
+        self._direction: Any
+        self._other: Any
+        self._direction, self._other = (_Held({n: array.copy() for n, array in initial.items()}) for _ in range(2))
         self._batch_axes = {CONTEXT: 0, **{s.input: s.batch_axis for s in signature.states}}
-        self._turn = Turn()
+        self.busy = False
         self.cuda_graphs = Capture(False, "each call is an ordinary run, since its shapes may change")
 
+    @alone
     def step(self, frame: Inputs, out: dict[str, Array] | None = None, *, rows: Rows | None = None) -> dict[str, Array]:
         """Take one step, as `Stream.step`."""
-        with self._turn:
-            chosen = None if rows is None else self._rows_of_a_step(rows)
-            chunk, single = self._as_chunk(frame)
-            found, states = self._call(chunk, chosen)
-            kinds = {t.name: t for t in self._signature.outputs}
-            answer = {name: _first(array, kinds[name], single) for name, array in found.items()}
-            if out is not None:
-                check_out(out, answer)
-            self._keep(states, chosen)
-        if out is None:
-            return answer
-        for name, array in out.items():
-            array[...] = answer[name]
-        return out
+        chosen = None if rows is None else self._rows_of_a_step(rows)
+        chunk, single = self._as_chunk(frame)
+        found, states = self._call(chunk, chosen)
+        kinds = {t.name: t for t in self._signature.outputs}
+        answer = {name: _first(array, kinds[name], single) for name, array in found.items()}
+        if out is not None:
+            check_out(out, answer)
+        self._go_on(states, chosen)
+        return answer if out is None else filled(out, answer)
 
-    def reset(self, rows: Rows | None = None) -> None:
-        """Back to the initial states, as `Stream.reset`; the context of these rows becomes zeros."""
-        super().reset(rows)
-        if self._context:
-            self._direction.states[CONTEXT][slice(None) if rows is None else chosen_rows(rows, self.batch)] = 0
-
-    def _run(self, chunk: Inputs) -> dict[str, Array]:
-        """What `run` does in its turn; where a call takes one step, as many calls."""
+    @alone
+    def run(self, chunk: Inputs) -> dict[str, Array]:
+        """Take any number of steps, as `Stream.run`; where a call takes one step, as many calls."""
         named = chunk if isinstance(chunk, Mapping) else {self._name: chunk}
         outputs, states = self._call({name: as_array(name, value) for name, value in named.items()}, None)
-        self._keep(states, None)
+        self._go_on(states)
         return outputs
+
+    def _initial_states(self) -> Mapping[str, Array]:
+        initial = self._feed.initial_states(self.batch)
+        return {**initial, CONTEXT: self._no_context()} if self._context else initial
 
     def _as_chunk(self, frame: Inputs) -> tuple[dict[str, Array], bool]:
         """A frame with a time axis of one step, and whether it came without a batch axis."""
@@ -131,9 +124,8 @@ class ForeignStream(Stream):
         self, given: dict[str, Array], rows: NDArray[np.intp] | None
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """The outputs of a chunk, (batch, time, …) by input name, and the states after it, of these rows or of all."""
-        held = self._direction.states if rows is None else self._taken(rows)
-        if clash := [s.input for s in self._signature.states if s.input in given]:
-            raise InputError(f"a stream carries its states itself; '{clash[0]}' can be set with restore()")
+        held = self._direction.states if rows is None else self._rows_of(self._direction.states, rows)
+        self._refuse_states(given)
         batch = self.batch if rows is None else rows.size
         for name, array in given.items():
             if name in self._tensors:
@@ -144,9 +136,9 @@ class ForeignStream(Stream):
                 if not self._allow_nonfinite:
                     refuse_nonfinite(name, array)
         if not batch:
-            return self._nothing(self._signature.outputs, 0, 1), held
-        if any(name in given and 0 in given[name].shape[1:2] for name in self._timed):
-            return self._nothing([t for t in self._signature.outputs if t.kind == "step"], self.batch, 0), held
+            return self._no_rows(), held
+        if {given[name].shape[1:2] for name in self._timed if name in given} == {(0,)}:
+            return self._no_steps(), held
         states = {s.input: held[s.input] for s in self._signature.states}
         after = {}
         if self._context and self._name in given:
@@ -156,22 +148,6 @@ class ForeignStream(Stream):
         self._laid.check_states(outputs, states)
         after.update({s.input: outputs.pop(s.output) for s in self._signature.states})
         return outputs, after
-
-    def _taken(self, rows: NDArray[np.intp]) -> dict[str, Array]:
-        """The states and the context of these rows."""
-        return {name: array.take(rows, self._batch_axes[name]) for name, array in self._direction.states.items()}
-
-    def _keep(self, states: Mapping[str, Array], rows: NDArray[np.intp] | None) -> None:
-        """Hold these states, of these rows or of all."""
-        for name, array in states.items():
-            where = (slice(None),) * self._batch_axes[name] + (slice(None) if rows is None else rows,)
-            self._direction.states[name][where] = array
-
-    def _nothing(self, outputs: Iterable[Tensor], batch: int, time: int) -> dict[str, Array]:
-        """These outputs of no rows or no steps; an axis of unknown size is empty, too."""
-        outputs = tuple(outputs)
-        unknown = {axis: 0 for t in outputs for axis in t.axes if isinstance(axis, str)}
-        return {t.name: np.zeros(t.shape({**unknown, BATCH: batch, TIME: time}), t.dtype) for t in outputs}
 
     def _no_context(self) -> Array:
         """Zeros in place of the previous chunk's last samples: (batch, context, …)."""

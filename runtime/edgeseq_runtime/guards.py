@@ -1,7 +1,8 @@
 """What a stream looks at before it touches a state: who is using it, which rows, finite values, the caller's arrays."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,33 +13,42 @@ Array = NDArray[Any]
 Rows = Iterable[int] | NDArray[Any]
 
 
-class Turn:
-    """Whose turn it is: one call at a time, and a second one is refused instead of mixing states.
+class _Owned(Protocol):
+    busy: bool
+
+
+S = TypeVar("S", bound=_Owned)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def alone(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """One call at a time: of the methods that have this, a second one is refused instead of mixing states.
 
     A flag and no lock: between looking and taking there is no call, so no other thread and no interrupt comes between
-    the two, and Ctrl-C cannot leave it taken. Where every nanosecond counts, take it by hand as __enter__ does.
+    the two. And no context manager: an interrupt could come before its __exit__ does anything.
     """
 
-    __slots__ = ("taken",)
+    @wraps(method)
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.busy:
+            refuse_second()
+        self.busy = True
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            self.busy = False
 
-    def __init__(self) -> None:
-        self.taken = False
+    return call
 
-    def __enter__(self) -> None:
-        if self.taken:
-            self.refuse()
-        self.taken = True
 
-    def __exit__(self, *_: object) -> None:
-        self.taken = False
-
-    def refuse(self) -> NoReturn:
-        """Raise the StreamError of a stream that is in use."""
-        raise StreamError(
-            "this stream is in the middle of another call: two threads use it at once. A stream has one owner; open "
-            "one for each thread (model.stream()), or hold a lock around every call. Its states are as that call "
-            "leaves them"
-        )
+def refuse_second() -> NoReturn:
+    """Raise the StreamError of a stream that is in use."""
+    raise StreamError(
+        "this stream is in the middle of another call: two threads use it at once. A stream has one owner; open "
+        "one for each thread (model.stream()), or hold a lock around every call. Its states are as that call "
+        "leaves them"
+    )
 
 
 def chosen_rows(rows: Rows, batch: int) -> NDArray[np.intp]:
@@ -47,7 +57,10 @@ def chosen_rows(rows: Rows, batch: int) -> NDArray[np.intp]:
     Raises:
         StreamError: a row that is not there, a mask of another length, or no row numbers at all.
     """
-    given = np.asarray(rows if isinstance(rows, np.ndarray) else _listed(rows))
+    try:
+        given = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows))
+    except (TypeError, ValueError):
+        given = np.asarray(None)  # refused below
     if given.dtype == np.bool_:
         if given.shape != (batch,):
             raise StreamError(f"the mask of rows has shape {given.shape}, but the stream has {batch} rows")
@@ -84,8 +97,8 @@ def check_out(out: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
             raise InputError(f"out['{name}'] is read-only")
 
 
-def _listed(rows: Rows) -> list[Any]:
-    try:
-        return list(rows)
-    except TypeError as error:
-        raise StreamError(f"rows is {rows!r}, but a list of row numbers, or a mask, is expected") from error
+def filled(out: dict[str, Array], outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The caller's arrays with the outputs in them."""
+    for name, array in out.items():
+        array[...] = outputs[name]
+    return out

@@ -26,6 +26,16 @@ class Pair:
     sure: bool = True
 
 
+def guesses(pairs: Sequence[Pair], name: str) -> list[str]:
+    """What to warn of: states that nothing but shape and order paired. name: the file's."""
+    return [
+        f"'{pair.output}' is taken as the next '{pair.input}' of {name} ({pair.why}). To say which it is: "
+        f"--state {pair.input}={pair.output}, or load(states={{...}})"
+        for pair in pairs
+        if not pair.sure
+    ]
+
+
 @dataclass(frozen=True)
 class Pairing:
     """The pairs of a file. problem: why there are none where there seem to be some, with the candidates."""
@@ -124,7 +134,7 @@ def _by_shape(before: Sequence[Tensor], after: Sequence[Tensor], some: bool) -> 
         if len(ends) != len(group) or any(len(states[name]) != len(ends) for name in group):
             return [], f"{_names(group)} may become {_names(ends)}"
         why = "the only output of its shape" if len(group) == 1 else f"the same order among {len(group)} of one shape"
-        sure = all(like_state(name) for name in group)
+        sure = len(group) == 1 and like_state(group[0])
         pairs += [Pair(i, o, why, sure) for i, o in zip(group, ends, strict=True)]
     if len(pairs) == len(after):
         return [], "every output could be a state, and none would be left for the answer"

@@ -22,11 +22,12 @@ from edgeseq_runtime.errors import (
 from edgeseq_runtime.feed import Feed, Inputs, checked_values
 from edgeseq_runtime.foreign import understand
 from edgeseq_runtime.foreign_stream import ForeignStream, can_be_bound
+from edgeseq_runtime.infer import guesses
 from edgeseq_runtime.layout import Laid, Layout
 from edgeseq_runtime.providers import Asked, Provider, candidates, choose, is_whole
 from edgeseq_runtime.replay import Runner, replayed
 from edgeseq_runtime.seal import check_seal, digest, is_sealed
-from edgeseq_runtime.signature import BATCH, TIME, Signature
+from edgeseq_runtime.signature import BATCH, TIME, Limit, Signature
 from edgeseq_runtime.stream import Stream
 from edgeseq_runtime.threads import ThreadCount, Threads, checked, fastest
 from edgeseq_runtime.unrolled import Unrolled
@@ -115,10 +116,11 @@ class Model:
         self.name, content = ("model", source) if isinstance(source, bytes) else _read(source)
         self.provider: Provider = choose(provider)
         self.sha256 = check_seal(content, self.name) if is_sealed(content) else None
-        folder = _folder(content, self.name, source)
-        self.identity = self.sha256 or digest(content)
+        folder = "" if isinstance(source, bytes) else os.path.dirname(source)
+        external = _external(content, self.name, folder)
+        self.identity = self.sha256 or digest(content, external)
         listed, graphs = self.provider.chosen.onnxruntime_list, self.provider.chosen.graphs
-        self._session = Session(content, self.name, listed, threads, folder, graphs)
+        self._session = Session(content, self.name, listed, threads, folder if external else None, graphs)
         self.contract: Contract | None = self._read_contract()
         if self.contract is None:
             given = self._understand(states, values or {})
@@ -168,7 +170,12 @@ class Model:
         Warns:
             GuessWarning: which output is a state's next value was guessed from its shape and order alone.
         """
-        self._tell_guesses()
+        for guess in guesses(self.pairs, self.name):
+            warnings.warn(guess, GuessWarning, stacklevel=2)
+        limit = self.signature.limits.get(BATCH, Limit())
+        if batch < limit.min or batch > (limit.max or batch):
+            most = "" if limit.max is None else f", at most {limit.max}"
+            raise StreamError(f"a stream of batch {batch} was asked for, but at least {limit.min}{most} is needed")
         if isinstance(self._runner, Laid) and self.layout is not None:
             if not context and can_be_bound(self.signature):
                 stream = Stream(self, self._runner, self._runner, self._feed, batch, allow_nonfinite)
@@ -176,22 +183,11 @@ class Model:
                     return stream
             one_step = self.layout.one_step
             return ForeignStream(self, self._runner, self._feed, batch, allow_nonfinite, context, one_step)
-        if context:
+        if context and self.contract:
             raise StreamError(
                 f"{self.name} keeps what it needs of the past in its states; a context is for other files"
             )
         return Stream(self, self._session, self._runner, self._feed, batch, allow_nonfinite)
-
-    def _tell_guesses(self) -> None:
-        """Warn of states that nothing but shape and order paired."""
-        for pair in self.pairs:
-            if not pair.sure:
-                warnings.warn(
-                    f"'{pair.output}' is taken as the next '{pair.input}' of {self.name} ({pair.why}). To say which it "
-                    f"is: --state {pair.input}={pair.output}, or load(states={{...}})",
-                    GuessWarning,
-                    stacklevel=3,
-                )
 
     @property
     def declared(self) -> Signature:
@@ -299,18 +295,16 @@ class Model:
         return golden.unpack_arrays(self._session.metadata.get(INITIAL_KEY, ""))
 
 
-def _folder(content: bytes, name: str, source: ModelFile) -> str | None:
-    """Where the files lie in which an ONNX file keeps weights, if it does; they are in its own folder, or refused."""
+def _external(content: bytes, name: str, folder: str) -> list[str]:
+    """The files in which an ONNX file keeps weights; they are in its own folder, or refused."""
     files = external_files(content, name)
-    if not files:
-        return None
-    if isinstance(source, bytes):
+    if files and not folder:
         raise FileError(f"'{name}' keeps weights in '{files[0]}', which bytes alone do not have; give its path")
-    folder = os.path.dirname(os.path.abspath(source))
-    for file in files:
-        if not os.path.isfile(os.path.join(folder, file)):
-            raise MissingFileError(f"'{name}' keeps weights in '{file}', which is not beside it in '{folder}'")
-    return folder
+    paths = [os.path.join(folder, file) for file in files]
+    for path in paths:
+        if not os.path.isfile(path):
+            raise MissingFileError(f"'{name}' keeps weights in '{path}', which is not there")
+    return paths
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[str, bytes]:

@@ -22,8 +22,8 @@ _TIME_NAME = re.compile(r"(?i)time|seq|frame|step|sample|length|^(t|l|s|len)$")
 
 _OTHER_NAME = re.compile(r"(?i)feat|chan|dim|hidden|unit|width|height|class|^(c|d|f|h|w)$")
 
-_SIZES = ({BATCH: 2, TIME: 5}, {BATCH: 3, TIME: 7})
-"""What a file is tried with: four numbers, so that each size that comes out tells where it is from."""
+_SIZES = ({BATCH: 3, TIME: 5}, {BATCH: 2, TIME: 7})
+"""What a file is tried with: of what comes out, time grows with it and the batch falls, half the time is neither."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,12 @@ def find_roles(inputs: Sequence[Tensor], outputs: Sequence[Tensor], pairs: Seque
     before = {p.input for p in pairs}
     states = {p.input: _merged(by_name[p.input], by_name[p.output]) for p in pairs}
     data = [t for t in inputs if t.name not in before]
-    free = any(isinstance(axis, str) for axes in states.values() for axis in axes)
+    free = any(isinstance(axis, str) for axes in states.values() for axis in axes) and any(
+        isinstance(axis, str) and not _TIME_NAME.search(axis) for t in data for axis in t.axes
+    )  # where one side alone declares it, a fixed batch is what both take
     names = {axis for axes in states.values() for axis in axes if isinstance(axis, str) and "." not in axis}
-    laid = {t.name: _data_axes(t, names, free) for t in data}
+    rows_in = {1, *(size for axes in states.values() for size in axes[:2])}
+    laid = {t.name: _data_axes(t, names, rows_in, free) for t in data}
     one_step = not any(TIME in axes and by_name[n].axes[axes.index(TIME)] != 1 for n, axes in laid.items())
     if not one_step:  # beside a sequence, an input with one entry along some axis is no sequence
         laid = {n: a if not _is_one(by_name[n], a) else _without(by_name[n], a, TIME) for n, a in laid.items()}
@@ -58,7 +61,7 @@ def find_roles(inputs: Sequence[Tensor], outputs: Sequence[Tensor], pairs: Seque
         return Roles(Signature(tuple(inputs), tuple(outputs)), Layout({}), problem)
     fixed = {} if free else {BATCH: rows}
     tried = _Tried(probe, {**{n: (by_name[n], a) for n, a in laid.items()}}, states_laid, by_name, fixed)
-    if free and not one_step:
+    if not one_step:
         tried.turn_round(laid)
     shapes = tried.shapes(laid, one_step)
     after = {p.output for p in pairs}
@@ -97,10 +100,10 @@ def _merged(before: Tensor, after: Tensor) -> Axes:
     return tuple(a if isinstance(b, str) and isinstance(a, int) and a != 1 else b for b, a in both)
 
 
-def _data_axes(tensor: Tensor, batch_names: set[str], free: bool) -> Axes:
-    """An input's axes with batch and time named. free: whether the states say that the batch is."""
+def _data_axes(tensor: Tensor, batch_names: set[str], rows: set[Axis], free: bool) -> Axes:
+    """Its axes with batch and time named. free: whether the states say that the batch is; rows: else its size."""
     axes = list(tensor.axes)
-    batch = _batch_position(tensor, batch_names, free)
+    batch = _batch_position(tensor, batch_names, rows, free)
     if batch is not None:
         axes[batch] = BATCH
     left = [i for i in range(len(axes)) if i != batch]
@@ -115,13 +118,14 @@ def _data_axes(tensor: Tensor, batch_names: set[str], free: bool) -> Axes:
     return tuple(axes)
 
 
-def _batch_position(tensor: Tensor, batch_names: set[str], free: bool) -> int | None:
+def _batch_position(tensor: Tensor, batch_names: set[str], rows: set[Axis], free: bool) -> int | None:
     axes = tensor.axes
     open_ = [i for i, axis in enumerate(axes) if isinstance(axis, str)]
     if not free:
-        if axes[:1] and isinstance(axes[0], int) and len(axes) > 1:
-            return 0
-        return next((i for i, axis in enumerate(axes) if axis == 1 and i < len(axes) - 1), None)
+        whole = [i for i, axis in enumerate(axes[:-1]) if isinstance(axis, int)]
+        place = next((i for i in whole if axes[i] in rows), next((i for i in whole if i == 0), None))
+        if place is not None or len(open_) < 2:
+            return place
     for told in (lambda axis: axis in batch_names, lambda axis: "." not in axis and _BATCH_NAME.search(axis)):
         if found := [i for i in open_ if told(str(axes[i]))]:
             return found[0]
@@ -158,6 +162,8 @@ def _state_axes(states: Mapping[str, Axes], rows: int) -> tuple[dict[str, Axes],
             )
         if open_ and _TIME_NAME.search(str(axes[open_[0]])) and "." not in str(axes[open_[0]]):
             return {}, f"state '{name}' has the free axis '{axes[open_[0]]}', which grows from call to call"
+        if not open_ and axes.count(rows) > 1 < rows:
+            return {}, f"state '{name}' has the batch's size {rows} twice, so where the batch is is unknown"
         place = open_[0] if open_ else _fixed_batch(axes, rows)
         laid[name] = tuple(BATCH if i == place else axis for i, axis in enumerate(axes))
     return laid, None
@@ -194,7 +200,8 @@ class _Tried:
             if BATCH not in axes or TIME not in axes or not {axes.index(BATCH), axes.index(TIME)} <= set(open_):
                 continue
             turned = tuple({BATCH: TIME, TIME: BATCH}.get(str(axis), axis) for axis in axes)
-            if self._run(laid, _SIZES[0]) is None and self._run({**laid, name: turned}, _SIZES[0]) is not None:
+            sizes = {**_SIZES[0], **self._fixed}
+            if self._run(laid, sizes) is None and self._run({**laid, name: turned}, sizes) is not None:
                 laid[name] = turned
 
     def shapes(self, laid: Mapping[str, Axes], one_step: bool) -> tuple[Shapes, Shapes] | None:
@@ -257,7 +264,8 @@ def _measured(tensor: Tensor, first: tuple[int, ...], second: tuple[int, ...]) -
     axes: list[Axis] = []
     for place, both in enumerate(zip(first, second, strict=True)):
         name = next((n for n in (BATCH, TIME) if both == (_SIZES[0][n], _SIZES[1][n]) and n not in axes), None)
-        axes.append(name or (both[0] if both[0] == both[1] else f"{tensor.name}.{place}"))
+        same = both[0] == both[1] and (both[0] or 0 in tensor.axes)  # of zeros, some operators keep nothing
+        axes.append(name or (both[0] if same else f"{tensor.name}.{place}"))
     return tuple(axes)
 
 

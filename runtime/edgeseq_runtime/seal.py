@@ -6,8 +6,9 @@ Nothing else notices a flipped bit in a weight: the file loads, and answers wron
 """
 
 import hashlib
+from collections.abc import Iterable
 
-from edgeseq_runtime.errors import DamagedFileError
+from edgeseq_runtime.errors import DamagedFileError, FileError
 
 KEY = b"edgeseq.sha256"
 _DIGITS = 64
@@ -39,6 +40,13 @@ def check_seal(content: bytes, name: str) -> str:
     return actual
 
 
-def digest(content: bytes) -> str:
-    """The SHA-256 of a file's bytes, by which one that has no seal is known."""
-    return hashlib.sha256(content).hexdigest()
+def digest(content: bytes, paths: Iterable[str] = ()) -> str:
+    """The SHA-256 of a file's bytes and of those that belong to it, by which one that has no seal is known."""
+    found = hashlib.sha256(content)
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise FileError(f"cannot read '{path}': {error.strerror or error}") from error
+    return found.hexdigest()

@@ -28,6 +28,7 @@ _MARKS = frozenset(
         "cur",
         "current",
         "o",
+        "t",
     ]
 )
 """Words that tell which side of a call a name stands on, and nothing else."""

@@ -1,6 +1,6 @@
 """Streams: a model with its states carried from call to call, in buffers that never move."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from edgeseq_runtime._ort.memory import Memory
 from edgeseq_runtime._ort.session import RUN_ERRORS, Session, refused
-from edgeseq_runtime.buffers import Direction, Frames, InputBuffer, directions
+from edgeseq_runtime.buffers import Frames, InputBuffer, directions
 from edgeseq_runtime.errors import InputError, StreamError
 from edgeseq_runtime.feed import Feed, Inputs, as_array, cast
-from edgeseq_runtime.guards import Rows, Turn, check_out, chosen_rows, refuse_nonfinite
+from edgeseq_runtime.guards import Rows, alone, check_out, chosen_rows, filled, refuse_nonfinite, refuse_second
 from edgeseq_runtime.layout import Laid
 from edgeseq_runtime.replay import Runner, replayed_otherwise
-from edgeseq_runtime.signature import BATCH, TIME, Limit
+from edgeseq_runtime.signature import BATCH, TIME, Limit, Tensor
 from edgeseq_runtime.state import State
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Stream:
     Made by `Model.stream`. A step reads one buffer of states and writes another; the two change places.
 
     hop: how many samples make a step, (hop, features); `push` takes them one by one. Of most models a sample is a step.
-    cuda_graphs: whether steps are replayed as captured CUDA graphs, and why.
+    cuda_graphs: whether steps are replayed as captured CUDA graphs, and why. busy: whether a call is under way.
     """
 
     def __init__(
@@ -46,8 +46,6 @@ class Stream:
         if not signature.streamable:
             reason = signature.reason or "the file has no contract that says what is carried from step to step"
             raise StreamError(f"{model.name} cannot be streamed: {reason}. Use run on whole sequences")
-        if batch < 1:
-            raise StreamError(f"a stream of batch {batch} was asked for, but at least 1 is needed")
         self._model, self._runner, self._feed, self._signature = model, runner, feed, signature
         self._output_names = signature.output_names
         self.batch = batch
@@ -73,7 +71,8 @@ class Stream:
         tensors = {t.name: t for t in signature.inputs}
         self._inputs = Frames(model.name, tensors, self._frames, batch, allow_nonfinite)
         self._name, frame = next(iter(self._frames.items()))
-        self._turn = Turn()
+        self._batch_axes = {s.input: s.batch_axis for s in signature.states}
+        self.busy = False
         quick = len(self._frames) == 1 and tensors[self._name].range is None and frame.flags.c_contiguous
         self._buffer = InputBuffer(frame, quick)
         self._watched = not allow_nonfinite and np.issubdtype(frame.dtype, np.floating)
@@ -106,10 +105,9 @@ class Stream:
             InputError: the frame does not fit or is not finite, or `out` does not fit. The states are as before.
             StreamError: a hop is unfinished, see `push`; a row that is not there, or twice; another thread is here.
         """
-        turn = self._turn
-        if turn.taken:
-            turn.refuse()
-        turn.taken = True
+        if self.busy:
+            refuse_second()
+        self.busy = True
         try:
             if self._pushed:
                 self._refuse_unfinished()
@@ -132,7 +130,7 @@ class Stream:
                 answer = direction.single if self._inputs.place(frame) else direction.batched
             if out is not None:
                 check_out(out, answer.arrays)
-            try:  # as _advance does, without a call
+            try:
                 direction.run()
             except RUN_ERRORS as error:
                 raise refused(error, "the frame") from error
@@ -147,7 +145,7 @@ class Stream:
                 array[...] = arrays[name]
             return out
         finally:
-            turn.taken = False
+            self.busy = False
 
     def push(self, sample: Inputs) -> dict[str, Array] | None:
         """Take one sample of a model that answers once in a hop; of another it is `step`.
@@ -160,18 +158,9 @@ class Stream:
         Raises:
             InputError: the sample does not fit or is not finite. The states and the samples before are as they were.
         """
-        if self.hop == 1:
-            return self.step(sample)
-        with self._turn:
-            single = self._place_sample(sample)
-            if self._pushed + 1 < self.hop:
-                self._pushed += 1
-                return None
-            direction = self._direction
-            self._advance(direction)
-            self._pushed = 0
-            return {name: copy() for name, copy in (direction.single if single else direction.batched).copies}
+        return self.step(sample) if self.hop == 1 else self._push(sample)
 
+    @alone
     def run(self, chunk: Inputs) -> dict[str, Array]:
         """Take any number of steps at once.
 
@@ -186,26 +175,55 @@ class Stream:
             InputError: the chunk does not fit or is not finite. The states are as before.
             StreamError: a hop is unfinished, see `push`.
         """
-        with self._turn:
-            return self._run(chunk)
+        if self._pushed:
+            self._refuse_unfinished()
+        named = chunk if isinstance(chunk, Mapping) else {self._name: chunk}
+        given = {name: as_array(name, value) for name, value in named.items()}
+        self._refuse_states(given)
+        if self._inputs.is_empty(given):
+            return self._no_steps()
+        feeds = {**self._feed.complete(given), **self._direction.fetch()}
+        if not self._allow_nonfinite:
+            for name in self._frames:
+                refuse_nonfinite(name, feeds[name])
+        names = self._output_names
+        outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
+        self._go_on({s.input: outputs.pop(s.output) for s in self._signature.states})
+        return outputs
 
     @property
+    @alone
     def state(self) -> State:
         """A copy of the states as they are now, and of the samples of an unfinished hop."""
-        with self._turn:
-            samples = self._frames[self._name][:, : self._pushed].copy() if self._pushed else None
-            states = {name: array.copy() for name, array in self._direction.fetch().items()}
+        samples = self._frames[self._name][:, : self._pushed].copy() if self._pushed else None
+        states = {name: array.copy() for name, array in self._direction.fetch().items()}
         return State(self._model.identity, states, samples)
 
+    @alone
     def restore(self, state: State) -> None:
         """Go on from a state taken earlier, of this stream or another of the same file and batch.
 
         Raises:
             StreamError: the state is of another model or another batch.
         """
-        with self._turn:
-            self._restore(state)
+        if state.model != self._model.identity:
+            raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
+        current = self._direction.states
+        if set(state.arrays) != set(current):
+            raise StreamError(f"the state has {', '.join(state.arrays)}, but this stream carries {', '.join(current)}")
+        for name, array in current.items():
+            given = state.arrays[name]
+            if not isinstance(given, np.ndarray) or given.shape != array.shape or given.dtype != array.dtype:
+                what = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else repr(given)
+                raise StreamError(f"state '{name}' is {what}, but this stream's is {array.dtype} {array.shape}")
+        samples = state.samples
+        if samples is not None:
+            self._check_samples(samples)
+            self._frames[self._name][:, : samples.shape[1]] = samples
+        self._go_on(state.arrays)
+        self._pushed = 0 if samples is None else samples.shape[1]
 
+    @alone
     def reset(self, rows: Rows | None = None) -> None:
         """Back to the initial states: every row, or the given ones; with every row the samples of an unfinished hop go.
 
@@ -214,45 +232,64 @@ class Stream:
         Raises:
             StreamError: a row that is not there, or not every row while a hop is unfinished: all rows share its start.
         """
-        with self._turn:
-            chosen = chosen_rows(range(self.batch) if rows is None else rows, self.batch)
-            every = len(set(chosen.tolist())) == self.batch
-            if self._pushed and chosen.size and not every:
-                self._refuse_unfinished()
-            if every:
-                self._pushed = 0
-            initial, current = self._feed.initial_states(self.batch), self._direction.fetch()
-            for state in self._signature.states:
-                where = (slice(None),) * state.batch_axis + (chosen,)
-                current[state.input][where] = initial[state.input][where]
-            self._direction.store()
-
-    def _run(self, chunk: Inputs) -> dict[str, Array]:
-        """What `run` does in its turn."""
-        if self._pushed:
+        chosen = chosen_rows(range(self.batch) if rows is None else rows, self.batch)
+        every = len(set(chosen.tolist())) == self.batch
+        if self._pushed and chosen.size and not every:
             self._refuse_unfinished()
-        named = chunk if isinstance(chunk, Mapping) else {self._name: chunk}
-        given = {name: as_array(name, value) for name, value in named.items()}
-        clash = [s.input for s in self._signature.states if s.input in given]
-        if clash:
-            raise InputError(f"a stream carries its states itself; '{clash[0]}' can be set with restore()")
-        if self._inputs.is_empty(given):
-            return self._no_steps()
-        current = self._direction.fetch()
-        feeds = {**self._feed.complete(given), **current}
-        if not self._allow_nonfinite:
-            for name in self._frames:
-                refuse_nonfinite(name, feeds[name])
-        names = self._output_names
-        outputs = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
-        for state in self._signature.states:
-            current[state.input][...] = outputs.pop(state.output)
-        self._direction.store()
-        return outputs
+        self._direction.fetch()
+        self._go_on(self._rows_of(self._initial_states(), chosen), chosen)
+        if every:
+            self._pushed = 0
+
+    @alone
+    def _push(self, sample: Inputs) -> dict[str, Array] | None:
+        single = self._place_sample(sample)
+        if self._pushed + 1 < self.hop:
+            self._pushed += 1
+            return None
+        direction = self._direction
+        try:
+            direction.run()
+        except RUN_ERRORS as error:
+            raise refused(error, "the frame") from error
+        self._direction, self._other = self._other, direction
+        self._pushed = 0
+        return {name: copy() for name, copy in (direction.single if single else direction.batched).copies}
+
+    def _initial_states(self) -> Mapping[str, Array]:
+        """All that is carried, as it is at the start."""
+        return self._feed.initial_states(self.batch)
+
+    def _rows_of(self, states: Mapping[str, Array], rows: NDArray[np.intp]) -> dict[str, Array]:
+        return {name: array.take(rows, self._batch_axes[name]) for name, array in states.items()}
+
+    def _go_on(self, states: Mapping[str, Array], rows: NDArray[np.intp] | None = None) -> None:
+        """Go on from all of these states; from none where it is interrupted. rows: whose; those held were fetched."""
+        other = self._other
+        for name, array in self._direction.states.items():
+            if rows is not None:
+                other.states[name][...] = array
+            where = (slice(None),) * self._batch_axes[name] + (slice(None) if rows is None else rows,)
+            other.states[name][where] = states[name]
+        other.store()
+        self._direction, self._other = other, self._direction
+
+    def _refuse_states(self, given: Iterable[str]) -> None:
+        if clash := {s.input for s in self._signature.states} & set(given):
+            raise InputError(f"a stream carries its states itself; '{clash.pop()}' can be set with restore()")
 
     def _no_steps(self) -> dict[str, Array]:
-        sizes = {BATCH: self.batch, TIME: 0}
-        return {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs if t.kind == "step"}
+        return self._nothing([t for t in self._signature.outputs if t.kind == "step"], {BATCH: self.batch, TIME: 0})
+
+    def _no_rows(self) -> dict[str, Array]:
+        return self._nothing(self._signature.outputs, {BATCH: 0, TIME: 1})
+
+    def _nothing(self, outputs: Iterable[Tensor], sizes: Mapping[str, int]) -> dict[str, Array]:
+        """These outputs of no rows or no steps; an axis of unknown size is empty, too."""
+        return {
+            t.name: np.zeros([sizes.get(str(a), 0) if isinstance(a, str) else a for a in t.axes], t.dtype)
+            for t in outputs
+        }
 
     def _rows_of_a_step(self, rows: Rows) -> NDArray[np.intp]:
         """The numbers of the rows that take a step. Raises StreamError where they cannot without the others."""
@@ -273,56 +310,21 @@ class Stream:
         for name, array in arrays.items():
             if array.shape != (expected := (rows.size, *self._frames[name].shape[1:])):
                 raise self._inputs.wrong(name, array.shape, f"{expected}, a row for each of {rows.tolist()}")
-        current, pairs = self._direction.fetch(), self._signature.states
         if rows.size:
-            states = {s.input: current[s.input].take(rows, s.batch_axis) for s in pairs}
+            states = self._rows_of(self._direction.fetch(), rows)
             feeds = self._feed.complete({**{name: array[:, None] for name, array in arrays.items()}, **states})
             names = self._output_names
             answered = dict(zip(names, self._runner.run_checked(names, feeds), strict=True))
         else:
-            sizes = {BATCH: 0, TIME: 1}
-            answered = {t.name: np.zeros(t.shape(sizes), t.dtype) for t in self._signature.outputs}
+            answered = self._no_rows()
         outputs = {
             t.name: answered[t.name][:, 0] if t.kind == "step" else answered[t.name] for t in self._signature.outputs
         }
         if out is not None:
             check_out(out, outputs)
-        for state in pairs if rows.size else ():
-            current[state.input][(slice(None),) * state.batch_axis + (rows,)] = answered[state.output]
-        self._direction.store()
-        if out is None:
-            return outputs
-        for name, array in out.items():
-            array[...] = outputs[name]
-        return out
-
-    def _restore(self, state: State) -> None:
-        """What `restore` does in its turn."""
-        if state.model != self._model.identity:
-            raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
-        current = self._direction.fetch()
-        for name, array in current.items():
-            given = state.arrays.get(name)
-            if not isinstance(given, np.ndarray) or given.shape != array.shape or given.dtype != array.dtype:
-                what = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else repr(given)
-                raise StreamError(f"state '{name}' is {what}, but this stream's is {array.dtype} {array.shape}")
-        samples = state.samples
-        if samples is not None:
-            self._check_samples(samples)
-        for name, array in current.items():
-            array[...] = state.arrays[name]
-        self._direction.store()
-        self._pushed = 0 if samples is None else samples.shape[1]
-        if samples is not None:
-            self._frames[self._name][:, : self._pushed] = samples
-
-    def _advance(self, direction: Direction) -> None:
-        """Run on what the buffers hold; the states change places. Raises InputError."""
-        try:
-            direction.run()
-        except RUN_ERRORS as error:
-            raise refused(error, "the frame") from error
-        self._direction, self._other = self._other, direction
+        if rows.size:
+            self._go_on({s.input: answered[s.output] for s in self._signature.states}, rows)
+        return outputs if out is None else filled(out, outputs)
 
     def _place_sample(self, sample: Inputs) -> bool:
         """Check a sample and copy it behind those before it; True where it came without a batch axis."""

@@ -72,9 +72,19 @@ def test_the_graph_decides_what_is_unclear():
     assert {s.input: s.output for s in load(with_contract(content)).signature.states} == {"b": "q"}
 
 
-def test_a_fixed_scalar_stays_a_value():
+def ir_3(content):
+    """A file of the time when every initializer was an input, too."""
+    file = onnx.load_from_string(content)
+    file.ir_version = 3
+    for tensor in file.graph.initializer:
+        file.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return file.SerializeToString()
+
+
+@pytest.mark.parametrize("made", [lambda content: content, ir_3])
+def test_a_fixed_scalar_stays_a_value(made):
     style = STYLES["fused state"]
-    written = with_contract(style.make(), values={"sr": 16000})
+    written = with_contract(made(style.make()), values={"sr": 16000})
     slow, fast = load(written, values={"sr": 8000}), load(written)
     assert (slow.values, fast.values) == ({"sr": 8000}, {"sr": 16000})
     x = frames(1, 3)
@@ -136,6 +146,33 @@ def test_guesses_are_told(folder):
         "run", folder / "order.onnx", "--input", folder / "x.csv", "--stream", "--state", "a=p", "--state", "b=q"
     )
     assert (given.stderr, given.stdout) == ("", result.stdout)
+
+
+def test_a_guess_is_told_when_it_is_written(folder):
+    written = run("inspect", folder / "cell.onnx", "--write", "-o", folder / "new.onnx")
+    assert written.exit_code == 0
+    assert written.stderr.count("'bar' is taken as the next 'foo' of cell.onnx") == 1
+    assert load(folder / "new.onnx").contract.provenance["states"] == {
+        "foo": "bar, by the only output of its shape, a guess"
+    }
+
+
+def test_pieces_that_cannot_be_joined_are_refused(folder):
+    """Every second step is answered, so pieces of three steps would have other answers than the whole."""
+    nodes = [
+        helper.make_node("Slice", ["x", "one", "end", "one", "two"], ["y"]),
+        helper.make_node("ReduceSum", ["x", "one"], ["s"], keepdims=0),
+        helper.make_node("Add", ["s", "h"], ["hn"]),
+    ]
+    state, answer = ["batch", FEATURES], ["batch", None, FEATURES]
+    weights = {"one": np.array([1]), "two": np.array([2]), "end": np.array([2**40])}
+    inputs, outputs = [info("x", ["batch", "time", FEATURES]), info("h", state)], [info("y", answer), info("hn", state)]
+    (folder / "second.onnx").write_bytes(model(nodes, inputs, outputs, weights))
+    arguments = ("run", folder / "second.onnx", "--input", folder / "x.csv", "-o", folder / "y.npy")
+    assert run(*arguments).exit_code == 0
+    refused = run(*arguments, "--chunk", "3")
+    assert refused.exit_code == 2
+    assert "so its pieces cannot be joined" in " ".join(refused.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def test_a_malformed_ts_names_the_row(text: str, message: str) -> None:
         ("", "no rows"),
         (CSV.replace("label", "c"), "has the columns sequence, a, b, c, but needs one of 'label', 'target'"),
         (CSV.replace("a,b", "a,a"), "has the column 'a' twice"),
+        (CSV.replace(",", ";"), "without a comma; cells are parted by commas"),
         (CSV.replace("2,5", "2,x"), r"line 3 of d\.csv has 'x' in column 'b': no number"),
         (CSV.replace("2,5", "2"), "line 3 of d.csv has 3 cells, but the header has 4"),
         (CSV + "1,1,1,yes\n", "line 7 of d.csv goes on with sequence '1' after another"),

@@ -103,6 +103,7 @@ def test_a_file_becomes_arrays_by_input_name(
         ("a.csv", "1,2\n3\n", RAGGED, "line 2: column 2 has no value; 2 columns are expected, 1 are there"),
         ("a.csv", "1,2\n3,4,5\n", RAGGED, "line 2: column 3 is one too many; 2 columns"),
         ("a.csv", "1,2\n3,1_000\n", RAGGED, "'1_000' is not a number"),
+        ("a.csv", "1.5;2\n3;4\n", RAGGED, "cells are parted by commas, and decimals by a point"),
         ("a.csv", "1,2,3\n", RAGGED, r"has 3 columns, but 'x' takes 2 \(axes: batch, time, 2\)"),
         ("a.csv", "1,2\n3,nan\n", RAGGED, r"input 'x' has nan at \[0, 1, 1\]"),
         ("a.csv", "1,2\n3,1e300\n", RAGGED, r"input 'x' has inf at \[0, 1, 1\]"),

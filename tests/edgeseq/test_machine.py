@@ -115,3 +115,10 @@ def test_doctor_finds_every_provider():
         assert one.in_build == (one.name in machine.providers)
         assert (one.problem is None) == (one.remedy is None)
     assert machine.onnxruntime_build
+
+
+def test_two_installed_onnxruntimes_are_a_problem_with_a_remedy(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.0")
+    (problem,) = examine().problems
+    assert "both installed" in problem
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install" in problem

@@ -1,11 +1,14 @@
 """Files of other exporters: their states are found or refused, and streamed as onnxruntime driven by hand does."""
 
 import pickle
+import warnings
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from edgeseq_runtime import load
-from edgeseq_runtime.errors import ContractError, InputError, StreamError, UsageError
+from edgeseq_runtime.errors import ContractError, DamagedFileError, GuessWarning, InputError, StreamError, UsageError
 from edgeseq_runtime.foreign_stream import ForeignStream
 from edgeseq_runtime.layout import Laid
 from foreign_models import FEATURES, STYLES, by_hand, info, model
@@ -203,7 +206,7 @@ def test_pairs_of_two_shapes_are_told_when_the_file_declares_none():
         {"from": np.array([0]), "axis": np.array([1])},
     )
     assert load(content, values={"n": 4}).signature.streamable
-    with pytest.raises(StreamError, match=r"given as \(2, 4\), but 'hn' came out as \(2, 3\)"):
+    with pytest.raises(StreamError, match=r"given as \(3, 4\), but 'hn' came out as \(3, 3\)"):
         load(content, values={"n": 3}).stream()
 
 
@@ -358,3 +361,222 @@ def test_steps_of_unknown_sizes_run_unbound():
         np.testing.assert_allclose(got["y"], 2 * total, rtol=1e-5, atol=1e-6)
     with pytest.raises(ContractError):
         load(content).verify()
+
+
+def every_second(axes=("batch", "time", FEATURES)):
+    """y: the second, fourth, … step of x; the state: the sum of all."""
+    nodes = [
+        helper.make_node("Slice", ["x", "one", "end", "one", "two"], ["y"]),
+        helper.make_node("ReduceSum", ["x", "one"], ["s"], keepdims=0),
+        helper.make_node("Add", ["s", "h"], ["hn"]),
+    ]
+    state, answer = [axes[0], FEATURES], [axes[0], None, FEATURES]
+    weights = {"one": np.array([1]), "two": np.array([2]), "end": np.array([2**40])}
+    return model(nodes, [info("x", axes), info("h", state)], [info("y", answer), info("hn", state)], weights)
+
+
+@pytest.mark.parametrize("rows", [1, "batch"])
+def test_half_the_steps_are_not_taken_for_rows(rows):
+    """Of 5 and of 7 steps 2 and 3 answers come out, which are numbers of rows, too."""
+    x = frames(1, 5)
+    found = load(every_second((rows, "time", FEATURES)))
+    assert found.signature.outputs[0].axes == ("batch", "y.1", FEATURES)
+    np.testing.assert_array_equal(found.run(x)["y"], x[:, 1::2])
+    np.testing.assert_array_equal(found.stream().run(x)["y"], x[:, 1::2])
+
+
+@pytest.mark.parametrize(
+    ("names", "sure"),
+    [
+        (("h", "c", "s1", "s2"), False),
+        (("lstm_state_1", "lstm_state_2", "a", "b"), False),
+        (("h_prev", "c_prev", "c_t", "h_t"), True),
+        (("h", "c", "a", "c_out"), True),
+    ],
+)
+def test_the_order_alone_is_a_guess_and_is_told(names, sure):
+    before, after = names[:2], names[2:]
+    crossed = {"h_prev": "h_t", "c_prev": "c_t"}
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["y"]),
+        *(helper.make_node("Neg", [b], [a]) for b, a in zip(before, after, strict=True)),
+    ]
+    found = load(
+        model(
+            nodes,
+            [info(*X), *(info(name, SAME) for name in before)],
+            [info("y", [1, 1, 1]), *(info(name, SAME) for name in after)],
+            {},
+        )
+    )
+    expected = dict(zip(before, after, strict=True))
+    assert {p.input: p.output for p in found.pairs} == (crossed if before[0] in crossed else expected)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found.stream()
+    assert {w.category for w in told} == (set() if sure else {GuessWarning})
+
+
+def test_a_context_is_reset_with_its_row_and_kept_apart_from_states():
+    model_ = load(moving_sum())
+    stream = model_.stream(2, context=2)
+    stream.run(np.ones((2, 4), np.float32))
+    stream.reset(iter([0]))
+    np.testing.assert_array_equal(stream.run(np.ones((2, 1), np.float32))["output"].ravel(), [1, 3])
+    with pytest.raises(StreamError, match=r"the state has state, edgeseq\.context, but this stream carries state"):
+        model_.stream(2).restore(stream.state)
+    with pytest.raises(StreamError, match="no contract"):
+        load(model_filter()).stream(context=3)
+
+
+def model_filter():
+    """A file without states."""
+    return model([helper.make_node("Neg", ["x"], ["y"])], [info("x", [None, 3])], [info("y", [None, 3])], {})
+
+
+@pytest.mark.parametrize("features", [2, None])
+def test_inputs_of_several_lengths_are_refused_also_where_one_is_empty(features):
+    nodes = [helper.make_node("Add", ["x", "z"], ["y"]), helper.make_node("Identity", ["h"], ["hn"])]
+    axes, state = ["batch", "time", features], ["batch", 4]
+    inputs = [info("x", axes), info("z", axes), info("h", state)]
+    stream = load(model(nodes, inputs, [info("y", axes), info("hn", state)], {})).stream()
+    some, none = np.ones((1, 5, 2), np.float32), np.ones((1, 0, 2), np.float32)
+    for x, z in ((some, none), (none, some)):
+        with pytest.raises(InputError, match="along 'time'"):
+            stream.run({"x": x, "z": z})
+    assert stream.run({"x": none, "z": none})["y"].shape[:2] == (1, 0)
+
+
+@pytest.mark.parametrize("value", [1e40, np.nan])
+def test_a_value_that_is_no_number_of_its_type_is_refused(value):
+    content = model(
+        [helper.make_node("Mul", ["x", "gain"], ["y"])],
+        [info("x", [None, 3]), info("gain", [])],
+        [info("y", [None, 3])],
+        {},
+    )
+    with pytest.raises(UsageError, match="but 'gain' is float32"):
+        load(content, values={"gain": value})
+
+
+def test_rows_that_a_file_does_not_take_are_refused_before_the_first_step(contents):
+    with pytest.raises(StreamError, match="a stream of batch 3 was asked for, but at least 1, at most 1 is needed"):
+        opened(STYLES["the same order"], contents["the same order"]).stream(3)
+
+
+@pytest.mark.parametrize(
+    ("x_axes", "state", "batch_first"),
+    [
+        ([1, 5, FEATURES], [1, 1, 5], True),
+        ([5, 1, FEATURES], [1, 1, 5], False),
+        ([1, 2, FEATURES], [2, 5], True),
+    ],
+)
+def test_the_batch_of_fixed_sizes_is_found(x_axes, state, batch_first):
+    nodes = [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Neg", ["h"], ["hn"])]
+    found = load(model(nodes, [info("x", x_axes), info("h", state)], [info("y", x_axes), info("hn", state)], {}))
+    x = frames(1, x_axes[1 if batch_first else 0])
+    np.testing.assert_array_equal(found.stream().step(x[0])["y"], -x[0])
+
+
+def test_a_size_of_zero_in_the_trial_is_not_taken_for_granted():
+    """NonZero finds nothing in zeros."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["y"]),
+        helper.make_node("ReduceSum", ["x", "axis"], ["s"], keepdims=1),
+        helper.make_node("Add", ["s", "h"], ["hn"]),
+    ]
+    content = model(
+        nodes,
+        [info("x", ["batch", 3]), info("h", ["batch", 1])],
+        [info("y", [2, None], TensorProto.INT64), info("hn", ["batch", 1])],
+        {"axis": np.array([1])},
+    )
+    stream = load(content).stream()
+    assert stream.step(np.array([0, 2, 3], np.float32))["y"].tolist() == [[0, 0], [1, 2]]
+
+
+def test_a_state_belongs_to_the_weights_that_lie_beside_the_file(tmp_path):
+    states = []
+    for factor in (1, 2):
+        folder = tmp_path / str(factor)
+        folder.mkdir()
+        made = onnx.load_model_from_string(
+            model(
+                [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Add", ["y", "h"], ["hn"])],
+                [info("x", ["batch", 64]), info("h", ["batch", 64])],
+                [info("y", ["batch", 64]), info("hn", ["batch", 64])],
+                {"w": factor * np.eye(64, dtype=np.float32)},
+            )
+        )
+        onnx.save(made, folder / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+        states.append(load(folder / "m.onnx").stream().state)
+    assert (tmp_path / "1" / "m.onnx").read_bytes() == (tmp_path / "2" / "m.onnx").read_bytes()
+    with pytest.raises(StreamError, match="another model"):
+        load(tmp_path / "1" / "m.onnx").stream().restore(states[1])
+    kept = pickle.dumps(load(tmp_path / "1" / "m.onnx"))
+    (tmp_path / "1" / "w.bin").write_bytes((tmp_path / "2" / "w.bin").read_bytes())
+    with pytest.raises(DamagedFileError, match="not the file any more"):
+        pickle.loads(kept)
+
+
+@pytest.mark.parametrize(
+    ("x_axes", "state", "given"),
+    [
+        ([1, "T", FEATURES], [1, "batch", 5], True),
+        (["N", "seq_len", FEATURES], [1, 1, 5], True),
+        ([None, None, FEATURES], [1, 1, 5], True),
+        (["T", "batch", FEATURES], [1, 1, 5], False),
+        ([None, None, FEATURES], [1, 1, 5], False),
+    ],
+)
+def test_a_batch_that_one_side_alone_declares_is_fixed(x_axes, state, given):
+    """given: whether x is (batch, time, features) in the graph, otherwise it is (time, batch, features)."""
+    content = batch_first_gru(x_axes, state) if given else time_major_gru(x_axes, state)
+    x = frames(1, 6)
+    session = ort.InferenceSession(content)
+    feeds = {"x": x if given else x.transpose(1, 0, 2), "h": np.zeros((1, 1, 5), np.float32)}
+    expected = session.run(["y"], feeds)[0]
+    found = load(content)
+    assert found.signature.inputs[0].axes == ("batch", "time", FEATURES)
+    got = np.concatenate([found.stream().run(x)["y"], found.run(x)["y"]])
+    np.testing.assert_array_equal(got, np.concatenate(2 * [expected if given else expected.transpose(1, 0, 2)]))
+
+
+def time_major_gru(x_axes, state):
+    return model(*_gru(x_axes, state, ["x"], []))
+
+
+def batch_first_gru(x_axes, state):
+    turn = {"perm": [1, 0, 2]}
+    before = helper.make_node("Transpose", ["x"], ["xt"], **turn)
+    return model(*_gru(x_axes, state, ["xt"], [before], turn))
+
+
+def _gru(x_axes, state, source, before, turn=None):
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.standard_normal(shape).astype(np.float32)
+        for name, shape in {"w": (1, 15, 3), "r": (1, 15, 5)}.items()
+    }
+    nodes = [
+        *before,
+        helper.make_node("GRU", [*source, "w", "r", "", "", "h"], ["y4", "hn"], hidden_size=5),
+        helper.make_node("Squeeze", ["y4", "one"], ["ys"]),
+        helper.make_node("Transpose", ["ys"], ["y"], **(turn or {"perm": [0, 1, 2]})),
+    ]
+    outputs = [info("y", [None, None, 5]), info("hn", state)]
+    return nodes, [info("x", x_axes), info("h", state)], outputs, {**weights, "one": np.array([1])}
+
+
+def test_a_fixed_batch_that_could_be_either_axis_is_refused():
+    nodes = [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Neg", ["cache"], ["new_cache"])]
+    state = [3, 3, 2]
+    content = model(
+        nodes,
+        [info("x", [3, 4]), info("cache", state)],
+        [info("y", [3, 4]), info("new_cache", state)],
+        {},
+    )
+    with pytest.raises(StreamError, match="the batch's size 3 twice"):
+        load(content).stream(3)

@@ -123,3 +123,17 @@ def test_a_crash_is_worked_around_or_told(monkeypatch, codes, left_out):
 def test_the_trial_itself_runs():
     assert trial.optimisers_to_leave_out(half(), "model", None) in ((), trial.CRASHING)
     assert Path(sys.executable).exists()
+
+
+def test_the_trial_takes_its_onnxruntime_and_not_that_of_the_working_folder(monkeypatch, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("open('run', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    test_the_trial_itself_runs()
+    assert [path.name for path in tmp_path.iterdir()] == ["onnxruntime.py"]
+
+
+def test_a_frozen_program_is_not_started_again(monkeypatch):
+    """There sys.executable is the program itself."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(trial.subprocess, "run", lambda *_, **__: pytest.fail("it was started"))
+    assert trial.optimisers_to_leave_out(half(), "model", None) == ()

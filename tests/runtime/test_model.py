@@ -1,6 +1,5 @@
 """Whole runs: what is accepted, what is refused and in which words, and what a file says of itself."""
 
-import importlib.metadata
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -146,12 +145,6 @@ def test_a_scalar_as_the_first_call_is_refused_in_words(models):
 def test_bad_load_arguments(models, arguments, error, message):
     with pytest.raises(error, match=message):
         load(models / "lstm.onnx", **arguments)
-
-
-def test_both_onnxruntimes_installed_is_told(models, monkeypatch):
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0")
-    with pytest.raises(ProviderError, match=r"both installed.*pip uninstall -y onnxruntime onnxruntime-gpu"):
-        load(models / "lstm.onnx", provider="cuda")
 
 
 @pytest.fixture(scope="module")

@@ -337,4 +337,5 @@ def test_a_provider_that_does_not_open_a_sound_file_is_to_blame_and_not_the_file
 def test_a_provider_that_comes_up_has_no_obstacle():
     assert obstacle(CPU_NAME, {}) is None
     if CUDA_NAME not in available_providers():
-        assert "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu" in obstacle(CUDA_NAME, {}).remedy
+        remedy = obstacle(CUDA_NAME, {}).remedy  # right as well where both are installed, and one has lost its files
+        assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu" in remedy

@@ -1,13 +1,19 @@
 """Streams of many users: rows that step alone, states that survive a restart, and one thread at a time."""
 
+import itertools
+import linecache
+import sys
 import threading
 import tracemalloc
 
 import numpy as np
 import pytest
 from edgeseq_runtime import Contract, Signature, State, StatePair, Tensor, load
+from edgeseq_runtime import foreign_stream as foreign_stream_module
+from edgeseq_runtime import stream as stream_module
 from edgeseq_runtime.errors import DamagedFileError, FileError, InputError, MissingFileError, StreamError
 from edgeseq_runtime.seal import seal
+from foreign_models import STYLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -255,21 +261,73 @@ def test_a_second_thread_is_refused_and_the_first_goes_on(loaded, monkeypatch, s
     np.testing.assert_array_equal(stream.state.arrays["h0"][0, 0].any(), True)
 
 
-@pytest.mark.parametrize("name", list(CALLS))
-def test_an_interrupt_gives_the_stream_back(loaded, monkeypatch, name):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+FRAME = np.ones((2, 3), np.float32)
 
-    stream = loaded["gru"].stream()
-    monkeypatch.setattr(stream._direction, "run", interrupted)
-    monkeypatch.setattr("edgeseq_runtime._ort.session.Session.run_checked", interrupted)
-    monkeypatch.setattr("edgeseq_runtime.stream.chosen_rows", interrupted)
-    monkeypatch.setattr("edgeseq_runtime.stream.State", interrupted)
-    monkeypatch.setattr("edgeseq_runtime.stream.Stream._restore", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        CALLS[name](stream)
-    monkeypatch.undo()
-    assert CALLS["step"](stream)["values"].shape == (2,)
+INTERRUPTED = {
+    "step": lambda stream, _: stream.step(FRAME),
+    "rows": lambda stream, _: stream.step(FRAME[:1], rows=[1]),
+    "run": lambda stream, _: stream.run(np.ones((2, 3, 3), np.float32)),
+    "reset": lambda stream, _: stream.reset([0]),
+    "restore": lambda stream, other: stream.restore(other),
+}
+
+
+ATOMIC = ("try:", "self.busy = False")
+"""Lines before which the interpreter looks for no interrupt, since there is no call and no loop between."""
+
+
+def interrupted(call, at):
+    """Whether Ctrl-C came, at the n-th line of what the call runs of a stream's own code."""
+    files = (stream_module.__file__, foreign_stream_module.__file__)
+    left = at
+
+    def trace(frame, event, _):
+        nonlocal left
+        code = frame.f_code
+        if code.co_filename not in files:
+            return None
+        line = linecache.getline(code.co_filename, frame.f_lineno).strip()
+        if event == "line" and line not in ATOMIC:
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+@pytest.mark.parametrize("context", [0, 2])
+def test_an_interrupt_changes_all_states_or_none(loaded, name, context):
+    """Wherever it comes; and the stream can be used after it. With a context: a file of another exporter."""
+    model = load(STYLES["time-major h, c"].make()) if context else loaded["lstm"]
+    start, other = (model.stream(2, context=context) for _ in range(2))
+    start.step(FRAME)
+    other.step(2 * FRAME)
+    call = INTERRUPTED[name]
+    done = model.stream(2, context=context)
+    done.restore(start.state)
+    call(done, other.state)
+    ends = [copied(start), copied(done)]
+    assert not equal(*ends)
+    for line in itertools.count():
+        stream = model.stream(2, context=context)
+        stream.restore(start.state)
+        came = interrupted(lambda one=stream: call(one, other.state), line)
+        assert equal(copied(stream), ends[0]) or equal(copied(stream), ends[1]), f"mixed at line {line}"
+        if not came:
+            break
+        call(stream, other.state)
+    assert line > 5
 
 
 def test_with_out_no_array_is_allocated():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 from edgeseq_runtime._ort import onnxruntime as ort
 from edgeseq_runtime._ort.session import RUN_ERRORS, available_providers
 from edgeseq_runtime.capture import CPU, CUDA
-from edgeseq_runtime.distributions import BOTH_INSTALLED, installed_onnxruntimes, offers
 
 DRIVER = "libcuda.so.1"
 CUDNN = "libcudnn.so.9"
@@ -47,9 +47,7 @@ def obstacle(name: str, options: Mapping[str, Any]) -> Obstacle | None:
     if name == CPU:
         return None
     if name not in available_providers():
-        if len(installed_onnxruntimes()) > 1:
-            return Obstacle("is missing", BOTH_INSTALLED)
-        gpu = "Mend it: pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        gpu = "Mend it: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
         remedy = gpu if name == CUDA else f"Install an onnxruntime that has {name}"
         return Obstacle(f"onnxruntime here has only {', '.join(available_providers())}", remedy)
     return _tried(name, tuple(sorted(options.items())))
@@ -122,8 +120,11 @@ def without(missing: tuple[str, ...], packaged: str | None) -> Obstacle:
 
 
 def _packaged() -> str | None:
-    version = installed_onnxruntimes().get("onnxruntime-gpu")
-    return version if version is not None and offers("onnxruntime-gpu", "cudnn") else None
+    try:
+        found = metadata.metadata("onnxruntime-gpu")
+    except metadata.PackageNotFoundError:
+        return None
+    return found["Version"] if "cudnn" in (found.get_all("Provides-Extra") or ()) else None
 
 
 @cache

@@ -44,9 +44,9 @@ def optimisers_to_leave_out(content: bytes, name: str, folder: str | None) -> tu
 
 
 def _survives(content: bytes, folder: str | None, left_out: tuple[str, ...]) -> bool:
-    if not sys.executable:  # embedded in another program: nothing to try it with
+    if not sys.executable or getattr(sys, "frozen", False):  # part of another program: nothing to try it with
         return True
-    command = [sys.executable, "-c", _CODE, folder or "", *left_out]
+    command = [sys.executable, "-P", "-c", _CODE, folder or "", *left_out]
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=_SECONDS, check=False)
     except (subprocess.TimeoutExpired, OSError):
