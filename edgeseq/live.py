@@ -293,7 +293,10 @@ def _values(array: Array, tensor: Tensor) -> Array:
     if array.shape != expected:
         given = f"{array.size} values" if array.ndim < 2 else f"the shape {array.shape}"
         wanted = ", ".join(map(str, expected)) or "one"
-        raise InputError(f"'{tensor.name}' has {given}, but a step takes {wanted}")
+        advice = ""
+        if len(expected) == 2 and array.shape == expected[1:]:
+            advice = "; give so many rows as one JSON line, or export the file again with a free time axis"
+        raise InputError(f"'{tensor.name}' has {given}, but a step takes {wanted}{advice}")
     array = as_dtype(np.asarray(array), tensor)
     if not np.isfinite(array).all():
         raise InputError(f"'{tensor.name}' has {array.flat[np.argmin(np.isfinite(array))]}; the state is as before")

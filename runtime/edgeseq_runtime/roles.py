@@ -162,8 +162,6 @@ def _state_axes(states: Mapping[str, Axes], rows: int) -> tuple[dict[str, Axes],
             )
         if open_ and _TIME_NAME.search(str(axes[open_[0]])) and "." not in str(axes[open_[0]]):
             return {}, f"state '{name}' has the free axis '{axes[open_[0]]}', which grows from call to call"
-        if not open_ and axes.count(rows) > 1 < rows:
-            return {}, f"state '{name}' has the batch's size {rows} twice, so where the batch is is unknown"
         place = open_[0] if open_ else _fixed_batch(axes, rows)
         laid[name] = tuple(BATCH if i == place else axis for i, axis in enumerate(axes))
     return laid, None

@@ -236,6 +236,9 @@ class Stream:
         every = len(set(chosen.tolist())) == self.batch
         if self._pushed and chosen.size and not every:
             self._refuse_unfinished()
+        fixed = self._model.layout and self._signature.limits[BATCH].max
+        if fixed and not every and any(fixed in s.axes for s in self._signature.states):
+            raise StreamError(f"a state has the size {self.batch} of the batch twice: where its rows are is not sure")
         self._direction.fetch()
         self._go_on(self._rows_of(self._initial_states(), chosen), chosen)
         if every:

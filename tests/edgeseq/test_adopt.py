@@ -197,3 +197,24 @@ def test_bench_times_a_foreign_stream(folder):
     result = run("bench", folder / "state.onnx", "--stream", "--set", "sr=16000", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["mode"] == "stream"
+
+
+def test_a_frozen_time_axis_takes_so_many_rows_a_line(folder):
+    """As exporters write it that are not told which axes are free: six steps in every call."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "one"], ["s"], keepdims=0),
+        helper.make_node("Add", ["s", "h"], ["h_out"]),
+        helper.make_node("Mul", ["x", "two"], ["y"]),
+    ]
+    axes, state = [1, 6, FEATURES], [1, FEATURES]
+    weights = {"one": np.array([1]), "two": np.array(2, np.float32)}
+    inputs, outputs = [info("x", axes), info("h", state)], [info("y", axes), info("h_out", state)]
+    (folder / "six.onnx").write_bytes(model(nodes, inputs, outputs, weights))
+    refused = run("run", folder / "six.onnx", "--input", folder / "x.csv", "--stream")
+    assert refused.exit_code == 2
+    assert "a step takes 6, 3; give so many rows as one JSON line, or export the file again" in refused.stderr
+    x = frames(1, 12).reshape(2, 6, FEATURES)
+    answered = run("run", folder / "six.onnx", "--input", "-", "--stream", stdin="\n".join(map(str, x.tolist())))
+    assert answered.exit_code == 0, answered.output
+    got = [[float(cell) for cell in line.split(",")] for line in answered.stdout.splitlines()]
+    np.testing.assert_allclose(got, 2 * x.reshape(2, -1), rtol=1e-6)

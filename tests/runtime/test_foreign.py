@@ -569,7 +569,7 @@ def _gru(x_axes, state, source, before, turn=None):
     return nodes, [info("x", x_axes), info("h", state)], outputs, {**weights, "one": np.array([1])}
 
 
-def test_a_fixed_batch_that_could_be_either_axis_is_refused():
+def test_rows_are_not_reset_where_a_fixed_batch_could_be_either_axis():
     nodes = [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Neg", ["cache"], ["new_cache"])]
     state = [3, 3, 2]
     content = model(
@@ -578,5 +578,8 @@ def test_a_fixed_batch_that_could_be_either_axis_is_refused():
         [info("y", [3, 4]), info("new_cache", state)],
         {},
     )
-    with pytest.raises(StreamError, match="the batch's size 3 twice"):
-        load(content).stream(3)
+    stream = load(content).stream(3)
+    stream.step(np.ones((3, 4), np.float32))
+    with pytest.raises(StreamError, match="a state has the size 3 of the batch twice"):
+        stream.reset([1])
+    stream.reset()
