@@ -300,11 +300,10 @@ def _external(content: bytes, name: str, folder: str) -> list[str]:
     files = external_files(content, name)
     if files and not folder:
         raise FileError(f"'{name}' keeps weights in '{files[0]}', which bytes alone do not have; give its path")
-    paths = [os.path.join(folder, file) for file in files]
-    for path in paths:
-        if not os.path.isfile(path):
-            raise MissingFileError(f"'{name}' keeps weights in '{path}', which is not there")
-    return paths
+    for file in files:
+        if not os.path.isfile(os.path.join(folder, file)):
+            raise MissingFileError(f"'{name}' keeps weights in '{file}', which is not beside it in '{folder}'")
+    return [os.path.join(folder, file) for file in files]
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[str, bytes]:
