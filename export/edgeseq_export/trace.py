@@ -13,6 +13,7 @@ from edgeseq_runtime.draw import draw_inputs, draw_states
 from edgeseq_runtime.errors import ExportError
 from edgeseq_runtime.signature import Axis, Limit, Signature
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from edgeseq_export.ops.packed import padded
 from edgeseq_export.ops.recurrence import Body
@@ -83,8 +84,15 @@ def trace_step(body: Body, opset: int) -> ir.Graph:
     """Trace one step of a recurrence by itself: states and per-step inputs in, next states and outputs out.
 
     Raises:
-        ExportError: the tracer cannot follow it.
+        ExportError: the tracer cannot follow it; or it holds a tensor that it was given while the network was traced.
     """
+    for name, tensor in (*body.step.named_parameters(), *body.step.named_buffers()):
+        if isinstance(tensor, FakeTensor):
+            raise ExportError(
+                f"a step was built in forward around the tensor '{name.removeprefix('step.')}', which has no values "
+                "while the network is traced. Build the step in __init__ (self.step = …), or hand it the module that "
+                "holds the tensor"
+            )
     example = body.example()
     inputs = tuple(f"in{i}" for i in range(len(example)))
     outputs = tuple(f"out{i}" for i in range(len(body.step(*example))))

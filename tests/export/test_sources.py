@@ -117,6 +117,7 @@ def test_axes_of_an_answer_follow_those_of_the_input(shape, axes, derived):
         (lambda time: time <= 50, {"time": Limit(1, 50)}),
         (lambda time: 3 <= time <= 512, {"time": Limit(3, 512)}),
         (lambda time: time == 16, {"time": Limit(16, 16)}),
+        (lambda time: time >= 400, {"time": Limit(400)}),
     ],
 )
 def test_the_sizes_that_a_network_takes_are_found(taken, found):

@@ -305,6 +305,7 @@ REFUSED = {
         ("words:int64[batch,time]", "tags:int64[batch,length]"),
         "'time' and 'length' are taken only where they are alike",
     ),
+    "a step built in forward": (steps.BuiltInForward, (X,), "built in forward around the tensor 'matrix'"),
     "several inputs": (calls.TwoTokens, (), "its forward takes words, tags. Say it: --input"),
     "wrong features": (stacks.Nested, ("x:float32[batch,time,5]",), "Nested cannot be called .* RuntimeError"),
     "no such input": (stacks.Nested, ("y:float32[batch,time,4]",), "has no 'y'; it takes x"),

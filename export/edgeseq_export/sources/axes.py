@@ -14,7 +14,7 @@ Shapes = Mapping[str, Sequence[int]]
 """The shape of each output, by name."""
 
 MOST = 64
-"""Up to so many steps are tried as the least that a network takes."""
+"""Up to so many steps are tried, one by one, as the least that a network takes."""
 
 LONG = 64
 """So many steps are tried first."""
@@ -66,9 +66,7 @@ def limits(sizes: Mapping[str, int], run: Callable[[Mapping[str, int]], object])
     """
     found: dict[str, Limit] = {}
     for axis in sizes:
-        least = next(
-            size for size in range(1, MOST + 1) if size == sizes[axis] or _refusal(run, {**sizes, axis: size}) is None
-        )
+        least = _least(run, sizes, axis)
         most = _most(run, sizes, axis)
         if (least, most) != (1, None):
             found[axis] = Limit(least, most)
@@ -170,6 +168,18 @@ def _refusal(run: Callable[[Mapping[str, int]], object], sizes: Mapping[str, int
     except Exception as error:  # noqa: BLE001  # whatever somebody's forward raises
         return error
     return None
+
+
+def _least(run: Callable[[Mapping[str, int]], object], sizes: Mapping[str, int], axis: str) -> int:
+    """The smallest size of an axis; beyond MOST, what takes a size is taken to take every larger one."""
+    low, high = min(MOST, sizes[axis] - 1), sizes[axis]
+    for size in range(1, low + 1):
+        if _refusal(run, {**sizes, axis: size}) is None:
+            return size
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _refusal(run, {**sizes, axis: middle}) is not None else (low, middle)
+    return high
 
 
 def _most(run: Callable[[Mapping[str, int]], object], sizes: Mapping[str, int], axis: str) -> int | None:
