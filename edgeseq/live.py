@@ -97,6 +97,7 @@ def read_steps(stream: BinaryIO, signature: Signature) -> Iterator[Step | BadSte
         try:
             text = decode(line)
             if number == 1 and text[:1] not in ("[", "{") and columns.take_header(csv.split(text)):
+                columns.refuse_sequences()
                 continue
             yield Step(number, _frame(text, tensors, columns))
         except InputError as error:

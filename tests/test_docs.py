@@ -16,27 +16,18 @@ LINKED = ["README.md", "runtime/README.md", "CHANGELOG.md", "docs/architecture.m
 LINKED += ["docs/cuda.md", "docs/devices.md", "docs/providers.md"]
 
 
-def blocks():
-    for page in PAGES:
-        text = (ROOT / page).read_text(encoding="utf-8")
-        for number, match in enumerate(re.finditer(r"^```(python|bash)\n(.*?)^```", text, re.M | re.S)):
-            yield pytest.param(match[1], match[2], id=f"{page}-{number}")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("docs")
-    shutil.copytree(ROOT / "models", path / "models")
-    return path
-
-
-@pytest.mark.parametrize(("language", "code"), list(blocks()))
-def test_block_runs(folder, language, code):
-    command = [sys.executable, "-c", code] if language == "python" else ["bash", "-euc", code]
+@pytest.mark.parametrize("page", PAGES)
+def test_its_blocks_run_one_after_the_other(tmp_path, page):
+    """In a folder of the page's own, where a block finds what those before it left."""
+    shutil.copytree(ROOT / "models", tmp_path / "models")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
+    blocks = re.findall(r"^```(python|bash)\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+    assert blocks
+    for language, code in blocks:
+        command = [sys.executable, "-c", code] if language == "python" else ["bash", "-euc", code]
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{code}\n{result.stderr}"
+        assert result.stdout, code
 
 
 @pytest.mark.parametrize("page", LINKED)

@@ -108,11 +108,11 @@ def run(
     PyTorch is not needed.
 
     In: a csv file is one sequence, one row a step. A header with the names of all features, as edgeseq inspect
-    shows them, chooses their columns, and others, such as a time stamp, are left aside; any other header is
-    skipped. A line of jsonl is one sequence, a
-    list of steps or an object by input name with an optional "id"; ragged lines are padded and get their
-    lengths. npz goes by input name (x, lengths). Standard input is jsonl if it starts with [ or {, else csv,
-    or text for a model that reads text.
+    shows them, chooses their columns, and others, such as a time stamp, are left aside, but a column "sequence"
+    says which one a row belongs to; any other header is skipped. A line of jsonl is one sequence, a list of
+    steps or an object by input name with an optional "id"; ragged lines are padded and get their lengths. npz
+    goes by input name (x, lengths). Standard input is jsonl if it starts with [ or {, else csv, or text for a
+    model that reads text.
 
     Out: label and probability of a classifier, or the values of a forecast, for each sequence (and step): a
     table on a terminal, tab-separated in a pipe, one JSON object with --json. npz holds every output by name.

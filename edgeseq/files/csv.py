@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgeseq_runtime.errors import InputError
+from edgeseq_runtime.errors import InputError, UsageError
 from numpy.typing import NDArray
 
 from edgeseq.files.lines import decode
 
 Array = NDArray[Any]
+
+
+SEQUENCE = "sequence"
+"""The column that says which sequence a row is a step of, where a file has several; as in data to train on."""
 
 
 class Columns:
@@ -22,12 +26,14 @@ class Columns:
     Under another header, or none, the cells are the features in their order.
 
     features: what the model calls them; None where it does not know.
+    sequence: where the column SEQUENCE is, None where a header that was read has none beside the features.
     """
 
     def __init__(self, features: Sequence[str] | None = None) -> None:
         self._features = features
         self._header: list[str] | None = None
         self._picked: list[int] | None = None
+        self.sequence: int | None = None
 
     def take_header(self, cells: Sequence[str]) -> bool:
         """Whether a first line names columns: not one of its cells is a number, and not all are empty."""
@@ -36,7 +42,17 @@ class Columns:
         self._header = list(cells)
         if self._features and set(self._features) <= set(cells):
             self._picked = [self._header.index(name) for name in self._features]
+            if SEQUENCE in cells and SEQUENCE not in self._features:
+                self.sequence = self._header.index(SEQUENCE)
         return True
+
+    def refuse_sequences(self) -> None:
+        """Raise UsageError where the header says that there are several sequences."""
+        if self.sequence is not None:
+            raise UsageError(
+                f"the column '{SEQUENCE}' says that there are several, but one is read step by step; run the file "
+                "whole (without --stream and --chunk), or leave the column out"
+            )
 
     def numbers(self, cells: Sequence[str], width: int | None = None) -> list[float]:
         """The wanted cells of one line as numbers. width: how many there are to be, if not as many as in the header.
@@ -98,8 +114,8 @@ class Columns:
 
 def read(
     lines: Iterable[tuple[int, bytes]], where: str, *, features: Sequence[str] | None = None, gapless: bool = False
-) -> Array:
-    """All rows as float64 (rows, columns).
+) -> dict[str | None, Array]:
+    """All rows as float64 (rows, columns), by what the column SEQUENCE calls them; without it, all under None.
 
     Args:
         lines: numbered from 1; blank ones are skipped.
@@ -108,11 +124,13 @@ def read(
         gapless: refuse a blank line between rows, and a number that is not finite.
 
     Raises:
-        InputError: a cell that is missing or not a number, naming file, line and column; no rows at all.
+        InputError: a cell that is missing or not a number, naming file, line and column; the rows of a sequence are
+            apart; no rows at all.
     """
     columns = Columns(features)
     begun = False
     rows: list[list[float]] = []
+    sequences: dict[str | None, list[list[float]]] = {}
     blank: int | None = None
     for number, line in lines:
         try:
@@ -123,16 +141,21 @@ def read(
             first, begun = not begun, True
             if first and columns.take_header(cells):
                 continue
-            rows.append(columns.numbers(cells, len(rows[0]) if rows else None))
+            values = columns.numbers(cells, len(rows[0]) if rows else None)
+            name = None if columns.sequence is None else cells[columns.sequence]
+            if name in sequences and sequences[name] is not rows:
+                raise InputError(f"sequence '{name}' goes on after another; sort the rows")
+            rows = sequences.setdefault(name, [])
+            rows.append(values)
             if gapless:
-                columns.refuse_gap(rows[-1])
+                columns.refuse_gap(values)
         except InputError as error:
             raise InputError(f"{where}, line {number}: {error}") from error
         if gapless and blank is not None:
             raise InputError(f"{where}, line {blank}: a row is missing; fill it in")
     if not rows:
         raise InputError(f"{where} has no rows; one row a step is expected")
-    return np.array(rows, np.float64)
+    return {name: np.array(each, np.float64) for name, each in sequences.items()}
 
 
 def split(text: str) -> list[str]:

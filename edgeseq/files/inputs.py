@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeseq.files import csv, npy, npz, wav
 from edgeseq.files.lines import STANDARD, numbered, opened, title
 from edgeseq.files.numbers import as_dtype, refuse_nonfinite, with_batch
-from edgeseq.files.rows import Item, Reader, Sequences
+from edgeseq.files.rows import Given, Item, Reader, Sequences
 
 if TYPE_CHECKING:
     from edgeseq_runtime import Model
@@ -159,8 +159,13 @@ def _read_one(path: str, signature: Signature, model: str, gapless: bool, rate_h
             recording = wav.WavReader(stream, where)
             check_rate(where, recording.sample_rate_hz, rate_hz)
             return Sequences({tensor.name: wav.as_input(recording.read(), tensor, where)})
-        rows = csv.read(numbered(stream), where, features=tensor.features, gapless=gapless)
-        return Sequences({tensor.name: from_rows(rows, tensor, where)})
+        found_rows = csv.read(numbered(stream), where, features=tensor.features, gapless=gapless)
+        if None in found_rows:
+            return Sequences({tensor.name: from_rows(found_rows[None], tensor, where)})
+        return Reader(model, needed(signature)).sequences(
+            Given(f"{where}, sequence '{id_}'", id_, arrays={tensor.name: from_rows(rows, tensor, where)})
+            for id_, rows in found_rows.items()
+        )
 
 
 def _refuse_bad(part: Sequences) -> None:

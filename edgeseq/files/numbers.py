@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from edgeseq_runtime.errors import InputError
-from edgeseq_runtime.signature import BATCH, Tensor
+from edgeseq_runtime.signature import BATCH, TIME, Tensor
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -32,7 +32,9 @@ def as_dtype(array: Array, tensor: Tensor) -> Array:
 
 
 def with_batch(array: Array, tensor: Tensor) -> Array:
-    """One sequence as a batch of one; anything else as it is."""
+    """One sequence as a batch of one, of one feature also where only the steps are there; anything else as it is."""
+    if array.ndim == 1 and tensor.axes == (BATCH, TIME, 1):
+        return array[None, :, None]
     if array.ndim == len(tensor.axes) - 1 and tensor.axes[0] == BATCH:
         return array[None]
     return array

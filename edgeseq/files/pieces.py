@@ -141,7 +141,7 @@ class _NpyPieces:
                 "np.save(path, np.ascontiguousarray(x))"
             )
         self._row = self._dtype.itemsize * int(np.prod(self._tail, dtype=int))
-        self._left = self._steps = shape[len(shape) - len(self._tail) - 1]
+        self._left = self._steps = shape[0] if len(shape) <= len(self._tail) + 1 else shape[1]
         there = _bytes_left(stream)
         if there is not None and there < self._steps * self._row:
             raise DamagedFileError(
@@ -165,6 +165,7 @@ class _NpyPieces:
         if self._dtype.kind not in "biuf":
             raise InputError(f"{self._where} holds {self._dtype}, but numbers are expected")
         rank = len(tensor.axes)
+        shape = (*shape, 1) if len(shape) == 1 and tensor.axes[2:] == (1,) else shape
         rows = shape[0] if len(shape) == rank else 1
         tail = shape[len(shape) - rank + 2 :]
         if len(shape) not in (rank, rank - 1) or not all(
@@ -254,6 +255,7 @@ class _CsvPieces:
                     continue
                 first, self._begun = not self._begun, True
                 if first and self._columns.take_header(cells):
+                    self._columns.refuse_sequences()
                     continue
                 values = self._columns.numbers(cells, self._width)
                 self._columns.refuse_gap(values)

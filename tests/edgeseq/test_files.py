@@ -20,6 +20,7 @@ from edgeseq.files import Answers, Results, Sequences, csv, read_inputs, write_r
 X = Tensor("x", "float32", ("batch", "time", 2))
 NAMED = Signature(inputs=(replace(X, features=("left", "right")),), outputs=())
 LENGTHS = Tensor("lengths", "int64", ("batch",), of="x")
+UNEQUAL = replace(NAMED, inputs=(*NAMED.inputs, LENGTHS))
 RAGGED = Signature(inputs=(X, LENGTHS), outputs=(), states=(StatePair("h0", "h0_next", (1, "batch", 4)),))
 EQUAL = Signature(inputs=(X,), outputs=())
 TOKENS = Signature(inputs=(Tensor("tokens", "int64", ("batch", "time"), range=(0, 5)),), outputs=())
@@ -32,6 +33,7 @@ TREE = Signature(
     ),
     outputs=(),
 )
+MONO = Signature(inputs=(Tensor("x", "float32", ("batch", "time", 1)),), outputs=())
 FIXED = Signature(inputs=(Tensor("x", "float32", (2, "time", 1)),), outputs=())
 IMAGE = Signature(inputs=(Tensor("x", "float32", ("batch", "height", "width")),), outputs=())
 TWO = Signature(inputs=(X, Tensor("mask", "float32", ("batch", "time"))), outputs=())
@@ -57,6 +59,7 @@ STATES = packed(np.savez, x=np.ones((5, 3, 2)), h0=np.ones((1, 5, 4)))
 EXPLICIT = '{"x": [[1,2],[3,4]], "lengths": 1, "y": 3}'
 NODES = '{"x": [1,2], "children": [[-1,-1],[0,-1]]}\n{"x": [3], "children": [[-1]]}\n'
 TABLE = [[[-1, -1], [0, -1]], [[-1, -1], [-1, -1]]]
+SEVERAL = "sequence,right,left,label\na,2,1,yes\na,4,3,yes\nb,6,5,no\n"
 UNEVEN = "[[1,2],[3,4]]\n\n[[5,6]]\n"
 
 
@@ -70,6 +73,7 @@ UNEVEN = "[[1,2],[3,4]]\n\n[[5,6]]\n"
         ("a.csv", "id\n4\n0\n", TOKENS, {"tokens": [[4, 0]]}),
         ("a.csv", "time,right,left\nnow,2,1\nlater,4,3\n", NAMED, {"x": [[[1, 2], [3, 4]]]}),
         ("a.csv", "east,west\n1,2\n", NAMED, {"x": [[[1, 2]]]}),
+        ("a.csv", SEVERAL, UNEQUAL, {"x": [[[1, 2], [3, 4]], [[5, 6], [0, 0]]], "lengths": [2, 1]}),
         ("a.jsonl", UNEVEN, RAGGED, {"x": [[[1, 2], [3, 4]], [[5, 6], [0, 0]]], "lengths": [2, 1]}),
         ("a.jsonl", EXPLICIT, RAGGED, {"x": [[[1, 2], [3, 4]]], "lengths": [1]}),
         ("a.jsonl", "[[1,2]]\n[[3,4]]", EQUAL, {"x": [[[1, 2]], [[3, 4]]]}),
@@ -78,6 +82,7 @@ UNEVEN = "[[1,2],[3,4]]\n\n[[5,6]]\n"
         ("a.jsonl", NODES, TREE, {"x": [[1, 2], [3, 0]], "children": TABLE, "lengths": [2, 1]}),
         ("a.jsonl", "[[1]]\n[[2]]", FIXED, {"x": [[[1]], [[2]]]}),
         ("a.npy", packed(np.save, np.ones((3, 2), np.float32)), RAGGED, {"x": np.ones((1, 3, 2))}),
+        ("a.npy", packed(np.save, np.arange(3)), MONO, {"x": [[[0], [1], [2]]]}),
         ("a.npy", packed(np.save, np.ones((4, 3, 2), np.float32)), RAGGED, {"x": np.ones((4, 3, 2))}),
         ("a.npz", ONE, RAGGED, {"x": np.ones((1, 3, 2)), "lengths": [2]}),
         ("a.npz", STATES, RAGGED, {"x": np.ones((5, 3, 2)), "h0": np.ones((1, 5, 4))}),
@@ -112,6 +117,7 @@ def test_a_file_becomes_arrays_by_input_name(
         ("a.csv", "1,2\n", TWO, "takes x, mask; say which"),
         ("a.csv", "time,left,right\nnow,1,2\n1,2\n", NAMED, "line 3: column 3 \\('right'\\) has no value; 3 columns"),
         ("a.csv", "time,left,right\nnow,1,oops\n", NAMED, "line 2: column 3 \\('right'\\): 'oops' is not a number"),
+        ("a.csv", SEVERAL + "a,0,0,yes\n", NAMED, "line 5: sequence 'a' goes on after another; sort the rows"),
         ("a.csv", "1,2,3\n", NAMED, r"has 3 columns, but 'x' takes 2 .*; a header with left, right would choose"),
         ("a.jsonl", "", RAGGED, "has no lines"),
         ("a.npz", packed(np.savez, y=np.ones(3)), RAGGED, "has the keys y, but x, lengths, h0 can be used"),

@@ -107,6 +107,11 @@ def test_a_header_with_the_names_of_the_features_chooses_the_columns(models: Pat
     assert follow(models / "lstm.onnx", "1,2,3\n3,4,5,6\n")[1] == ["line 2: 'x' has 4 values, but a step takes 3"]
 
 
+def test_a_table_of_several_sequences_is_no_stream(models: Path) -> None:
+    with pytest.raises(UsageError, match="the column 'sequence' says that there are several"):
+        follow(models / "lstm.onnx", "sequence,low,middle,high\na,1,2,3\nb,1,2,3\n")
+
+
 def test_a_classifier_answers_label_and_probability(models: Path) -> None:
     text = "1,2,3\n1,2,3\n1,2,3\n"
     out, _ = follow(models / "lstm.onnx", text)

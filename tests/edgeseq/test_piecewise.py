@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from edgeseq_runtime import load
 from edgeseq_runtime.errors import UsageError
+from edgeseq_runtime.signature import Signature, Tensor
 from typer.testing import CliRunner, Result
 
 from edgeseq.cli.app import app
@@ -231,6 +232,7 @@ def test_a_stream_into_a_file_leaves_whole_lines(models: Path, tmp_path: Path, m
         ("gru.onnx --input junk.npy --chunk 4", "not a readable .npy"),
         ("gru.onnx --input empty.csv --chunk 4", "has no rows"),
         ("gru.onnx --input json.csv --chunk 4", "line 1: it is JSON"),
+        ("lstm.onnx --input several.csv --chunk 4", "the column 'sequence' says that there are several"),
         ("gru.onnx --input x2.partial.npy -o x2.npy --chunk 4", "is the input"),
         ("tokens.onnx --input tokens.csv --chunk 2", "step 3: input .* has 9 .*3 steps were answered"),
         ("lstm.onnx --input lengths=lengths.npy --chunk 4", "'lengths' has no steps"),
@@ -252,6 +254,7 @@ def test_what_cannot_be_run_in_pieces(
     Path("cut.npy").write_bytes(Path("x2.npy").read_bytes()[: 128 + 40 * 8])
     Path("junk.npy").write_bytes(b"\x93NUMPY\x01\x00\xff")
     Path("empty.csv").write_text("a,b\n\n")
+    Path("several.csv").write_text("sequence,low,middle,high\na,1,2,3\nb,1,2,3\n")
     Path("json.csv").write_text("[[1, 2], [3, 4]]\n")
     Path("tokens.csv").write_text("1\n2\n3\n9\n")
     result = run("run", models / arguments.split()[0], *arguments.split()[1:])
@@ -387,3 +390,10 @@ def test_a_pipe_is_read_to_its_end_and_its_length_is_not_known(models: Path) -> 
     assert found.total(2) is None
     assert found.read(2).tolist() == [[[5, 6]]]
     assert found.read(2).shape == (1, 0, 2)
+
+
+def test_numbers_in_a_row_are_steps_of_one_feature(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(5, dtype=np.float32))
+    signature = Signature(inputs=(Tensor("x", "float32", ("batch", "time", 1)),), outputs=())
+    with open_pieces([str(tmp_path / "x.npy")], signature) as pieces:
+        assert [pieces.read(3)["x"].tolist() for _ in range(3)] == [[[[0], [1], [2]]], [[[3], [4]]], [[]]]
