@@ -6,6 +6,7 @@ It needs onnx and no torch. That is why it is not part of edgeseq_export, whose 
 import warnings
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import edgeseq_runtime
@@ -17,6 +18,7 @@ from edgeseq_runtime.errors import GuessWarning, UsageError
 from edgeseq_runtime.infer import Pair, fits, guesses
 from edgeseq_runtime.seal import KEY, seal
 from edgeseq_runtime.stems import alike
+from edgeseq_runtime.wire import external_files
 from onnx import numpy_helper
 
 from edgeseq.graph_states import graph_pairs
@@ -49,6 +51,15 @@ def examined(
     if not chosen:
         return guessed, ()
     return edgeseq_runtime.load(content, values=values, states=chosen), tuple(pairs.values())
+
+
+def whole(path: Path) -> bytes:
+    """A file's bytes, with the weights in them that its exporter put into files beside it, as PyTorch does."""
+    content = path.read_bytes()
+    if not external_files(content, path.name):
+        return content
+    embedded: bytes = onnx.load(path).SerializeToString()
+    return embedded
 
 
 def with_contract(

@@ -67,8 +67,8 @@ def _write(file: Path, output: Path, settings: list[str] | None, states: list[st
     """Write the file with its contract; returns where."""
     open_model(file, "cpu", 1, settings, states)  # what is wrong with the file is told without onnx
     with needing("export"):
-        from edgeseq.adopt import with_contract
-    content = with_contract(file.read_bytes(), parse_states(states), parse_settings(settings or []), file.name)
+        from edgeseq.adopt import whole, with_contract
+    content = with_contract(whole(file), parse_states(states), parse_settings(settings or []), file.name)
     write_bytes(str(output), content)
     return output
 

@@ -62,7 +62,7 @@ class Peer:
         """The peer's answer for every output and next state that it has. Raises InputError where it refuses."""
         wanted = THOROUGH if thorough else JITTERED
         for seed in range(len(self._copies), wanted):
-            copied = load(jittered(self._content, seed), provider="cpu", values=self._matched.model.values)
+            copied = opened(jittered(self._content, seed), provider="cpu", values=self._matched.model.values)
             self._copies.append(replace(self._matched, model=copied))
         answers = self._matched(inputs)
         spread = dict.fromkeys(answers, 0.0)
@@ -81,6 +81,14 @@ class Peer:
         """The first inputs, and the answer at them: a file gives no margins by which others would be chosen."""
         given = inputs(0)
         return given, self(given, thorough=thorough)
+
+
+def opened(
+    file: str | os.PathLike[str] | bytes, provider: str, values: Mapping[str, float | int] | None = None
+) -> Model:
+    """A file as it is compared: one without a contract as its session declares it, its states among the inputs."""
+    model = load(file, provider=provider, values=values)
+    return model if model.contract is not None else load(file, provider=provider, values=values, states={})
 
 
 def jittered(content: bytes, seed: int) -> bytes:

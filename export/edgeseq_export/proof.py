@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from edgeseq_runtime import golden, load
+from edgeseq_runtime import golden
 from edgeseq_runtime.compare import Comparison, ParityReport, compare, refused
 from edgeseq_runtime.errors import EdgeseqError, InputError, LongInputWarning, ProviderError, UsageError
 from edgeseq_runtime.model import Model
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgeseq_export.grid import DEFAULT, Case, Grid
 from edgeseq_export.match import Matched, match
 from edgeseq_export.mutant import mutant
-from edgeseq_export.peer import Peer, declared, read
+from edgeseq_export.peer import Peer, declared, opened, read
 from edgeseq_export.reference import Reference, Truth
 from edgeseq_export.source import Progress, Source, silent
 from edgeseq_export.sources.call import Called
@@ -143,9 +143,9 @@ def _against_file(models: Sequence[Model], file: File, tolerance: float) -> Tria
     Of two sessions it is that with more free axes: where only one of two files froze one, they differ.
     """
     first = models[0]
-    other = load(file, provider="cpu")
+    other = opened(file, "cpu")
     if shared := {name: value for name, value in first.values.items() if name in other.values}:
-        other = load(file, provider="cpu", values=shared)
+        other = opened(file, "cpu", shared)
     signature, owner = declared(first), first.name
     if first.contract is None:
         theirs = declared(other)
@@ -175,7 +175,7 @@ def _verified(content: bytes, trial: Trial, progress: Progress) -> ParityReport:
     problems = [*_motionless(trial)]
     if all(c.passed for c in comparisons):
         changed = mutant(content)
-        if changed is not None and _passes(load(changed.content, provider=first.provider.name), trial):
+        if changed is not None and _passes(opened(changed.content, first.provider.name), trial):
             problems.append(
                 f"a copy with the weight '{changed.weight}' changed by 1 % passes too: the proof is blind to it"
             )
@@ -187,7 +187,7 @@ def _load_each(file: File, providers: Sequence[str] | None) -> Iterator[Model]:
     """The file on each provider that was named; or on each that is present and comes up, the CPU at least."""
     for name in providers if providers is not None else present():
         try:
-            yield load(file, provider=name)
+            yield opened(file, name)
         except ProviderError:
             if providers is not None or name == "cpu":
                 raise

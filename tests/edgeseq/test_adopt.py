@@ -218,3 +218,13 @@ def test_a_frozen_time_axis_takes_so_many_rows_a_line(folder):
     assert answered.exit_code == 0, answered.output
     got = [[float(cell) for cell in line.split(",")] for line in answered.stdout.splitlines()]
     np.testing.assert_allclose(got, 2 * x.reshape(2, -1), rtol=1e-6)
+
+
+def test_weights_beside_the_file_are_written_into_it(folder):
+    """As PyTorch's exporter leaves them by default."""
+    file = onnx.load_from_string(STYLES["a cell"].make())
+    onnx.save(file, folder / "two.onnx", save_as_external_data=True, location="two.onnx.data", size_threshold=0)
+    expected = run("run", folder / "cell.onnx", "--input", folder / "x.csv", "--stream").stdout
+    written = run("inspect", folder / "two.onnx", "--write", "-o", folder / "elsewhere" / "one.onnx")
+    assert written.exit_code == 0, written.output
+    assert run("run", folder / "elsewhere" / "one.onnx", "--input", folder / "x.csv", "--stream").stdout == expected

@@ -1,7 +1,10 @@
 """Files of other exporters, and two files with each other: what is matched, what passes, what must fail in words."""
 
+import io
+
 import numpy as np
 import pytest
+import torch
 from edgeseq_export import Grid, verify
 from edgeseq_export.mutant import mutant
 from edgeseq_export.peer import jittered
@@ -10,6 +13,7 @@ from edgeseq_runtime import load
 from edgeseq_runtime.errors import UsageError
 from foreign import Layer, foreign
 from onnx import TensorProto
+from torch import nn
 
 from edgeseq.opening import open_source
 
@@ -170,3 +174,32 @@ def test_weights_beside_the_file(tmp_path, source):
     weights = np.fromfile(tmp_path / "m.data", np.float32)
     (weights * np.float32(1.01)).tofile(tmp_path / "m.data")
     assert verify(path, source, plan=SMALL).failures
+
+
+class Carrying(nn.Module):
+    """An LSTM that is given its states, and gives them back."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.head = nn.LSTM(4, 6, batch_first=True), nn.Linear(6, 2)
+
+    def forward(self, x, h, c):
+        y, (hn, cn) = self.rnn(x, (h, c))
+        return self.head(y), hn, cn
+
+
+@pytest.mark.parametrize("names", [("h", "c", "hn", "cn"), ("first", "second", "third", "fourth")])
+def test_states_of_a_file_of_another_exporter_are_compared(names):
+    network, content = Carrying().eval(), io.BytesIO()
+    free = {"x": {0: "batch", 1: "time"}, **{name: {1: "batch"} for name in names}}
+    example = (torch.zeros(1, 5, 4), torch.zeros(1, 1, 6), torch.zeros(1, 1, 6))
+    named = {"input_names": ["x", *names[:2]], "output_names": ["y", *names[2:]], "dynamic_axes": free}
+    torch.onnx.export(network, example, content, dynamo=False, **named)
+    source = from_module(network, inputs=[SPEC])
+    report = verify(content.getvalue(), source, plan=SMALL)
+    assert report.passed
+    assert {c.output for c in report.comparisons} == {"output0", "hn", "cn"}
+    assert not verify(mutant(content.getvalue()).content, source, plan=SMALL).passed
+    twice = verify(content.getvalue(), content.getvalue(), plan=SMALL)
+    assert twice.passed
