@@ -102,8 +102,9 @@ def match(
 ) -> Matched:
     """Find for every input and output of a file what the signature calls it.
 
-    By name where the names are the same; what is left in the order of the file, each with the first that its rank,
-    type and fixed sizes fit. A file without a contract may lack lengths and states: then nothing is said of them.
+    The next states as their states; the others by name where the names are the same; what is left in the order of the
+    file, each with the first that its rank, type and fixed sizes fit. A file without a contract may lack lengths and
+    states: then nothing is said of them.
 
     Args:
         other: what the signature is of, for messages. initial: the signature's learned initial states.
@@ -125,7 +126,8 @@ def match(
         ("outputs", golden.comparable(own), golden.comparable(signature)),
     ):
         wanted = {name: _turned(tensor, turned.get(name, 0)) for name, tensor in wanted.items()}
-        names = _pairs(given, wanted, foreign)
+        known = _carried_on(own, signature, found[0]) if found else {}
+        names = _pairs(given, wanted, foreign, known)
         missing = [name for name in wanted if name not in names and not (foreign and name in optional)]
         if missing or len(names) < len(given):
             raise UsageError(
@@ -153,12 +155,22 @@ def _without_lifted(model: Model, signature: Signature) -> Signature:
     return replace(model.signature, states=tuple(states))
 
 
-def _pairs(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], foreign: bool) -> dict[str, str]:
-    """The signature's names of what the file has: those of the same name first, then the others by order."""
-    names = {name: name for name in wanted if name in given and _fits(given[name], wanted[name], foreign)}
-    for file_name, tensor in given.items():
-        if file_name not in wanted:
-            free = (name for name in wanted if name not in names and _fits(tensor, wanted[name], foreign))
+def _carried_on(own: Signature, signature: Signature, inputs: Mapping[str, str]) -> dict[str, str]:
+    """The signature's names of the next values of states whose inputs are matched, and the file's."""
+    after = {state.input: state.output for state in own.states}
+    return {s.output: after[inputs[s.input]] for s in signature.states if inputs.get(s.input) in after}
+
+
+def _pairs(
+    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], foreign: bool, known: Mapping[str, str]
+) -> dict[str, str]:
+    """The signature's names of what the file has: what is known, then those of the same name, the others by order."""
+    names = {name: file_name for name, file_name in known.items() if name in wanted and file_name in given}
+    left = [name for name in given if name not in names.values()]
+    names |= {n: n for n in wanted if n in left and n not in names and _fits(given[n], wanted[n], foreign)}
+    for file_name in left:
+        if file_name not in names.values():
+            free = (n for n in wanted if n not in names and _fits(given[file_name], wanted[n], foreign))
             if (name := next(free, None)) is not None:
                 names[name] = file_name
     return {name: names[name] for name in wanted if name in names}

@@ -139,6 +139,9 @@ class Model:
         self._feed = Feed(self.name, self.signature, self._learned_states(), given)
         self._outputs = tuple(t.name for t in self.signature.outputs)
 
+    def __repr__(self) -> str:
+        return f"<Model {self.name!r} on {self.provider.name}: {', '.join(t.name for t in self.signature.inputs)}>"
+
     def run(self, inputs: Inputs, *, states: bool = False) -> dict[str, Array]:
         """Run a batch of whole sequences.
 

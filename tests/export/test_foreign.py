@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from edgeseq_export import Grid, verify
+from edgeseq_export import Grid, convert, verify
 from edgeseq_export.mutant import mutant
 from edgeseq_export.peer import jittered
 from edgeseq_export.sources.module import from_module
@@ -15,6 +15,7 @@ from foreign import Layer, foreign
 from onnx import TensorProto
 from torch import nn
 
+from edgeseq.adopt import with_contract
 from edgeseq.opening import open_source
 
 SPEC = "x:float32[batch,time,4]"
@@ -203,3 +204,31 @@ def test_states_of_a_file_of_another_exporter_are_compared(names):
     assert not verify(mutant(content.getvalue()).content, source, plan=SMALL).passed
     twice = verify(content.getvalue(), content.getvalue(), plan=SMALL)
     assert twice.passed
+
+
+class Crossed(Carrying):
+    """The same, its states given back in the other order."""
+
+    def forward(self, x, h, c):
+        y, hn, cn = super().forward(x, h, c)
+        return y, cn, hn
+
+
+def test_next_states_are_compared_as_their_states_say():
+    """Where the names differ, the order of the outputs says nothing: a contract does."""
+    crossed = from_module(Crossed(), inputs=[SPEC])
+    assert {s.input: s.output for s in crossed.signature.states} == {"h": "hn", "c": "cn"}
+    assert crossed.signature.streamable
+    plain = convert(from_module(Carrying(), inputs=[SPEC], states={"h": "hn", "c": "cn"}))
+    assert verify(plain, crossed, plan=SMALL).passed
+    content = io.BytesIO()
+    free = {"x": {0: "batch", 1: "time"}, "first": {1: "batch"}, "second": {1: "batch"}}
+    example = (torch.zeros(1, 5, 4), torch.zeros(1, 1, 6), torch.zeros(1, 1, 6))
+    named = {"input_names": ["x", "first", "second"], "output_names": ["y", "third", "fourth"], "dynamic_axes": free}
+    torch.onnx.export(Crossed().eval(), example, content, dynamo=False, **named)
+    adopted = with_contract(content.getvalue(), {"first": "fourth", "second": "third"})
+    report = verify(adopted, crossed, plan=SMALL)
+    assert report.passed
+    assert any(c.case.endswith("chunks of 1") for c in report.comparisons)
+    wrong = with_contract(content.getvalue(), {"first": "third", "second": "fourth"})
+    assert not verify(wrong, crossed, plan=SMALL).passed

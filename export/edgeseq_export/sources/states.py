@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, permutations, product
 from typing import Any
 
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from edgeseq_export.sources.call import leaf, leaves
 from edgeseq_export.sources.probe import Hidden, Probe
 from edgeseq_export.sources.spec import Path, name_of, path_of
+
+_ORDERS = 24
+"""So many orders of the parts of an answer are tried as states."""
 
 _COMBINATIONS = 64
 """So many choices of trained tensors are tried as learned initial states."""
@@ -95,14 +98,22 @@ def _said(
 
 
 def _tried(probe: Probe, sizes: Mapping[str, int], inputs: Mapping[Path, Tensor], names: Sequence[str]) -> list[Pair]:
-    """The pairs of parameters that take parts of the answer back, all in order, or else those that do by themselves."""
+    """The pairs of parameters that take parts of the answer back, or else those that do by themselves.
+
+    In order, or in the first other order in which pieces make the whole.
+    """
     filled = fillers(probe, _batch(probe, inputs), inputs)
     answer = probe(inputs, filled)
     parts = list(_parts(answer))
     for start in range(1, len(parts) - len(names) + 1):
-        found = _paired(probe, sizes, inputs, answer, filled, list(zip(names, parts[start:], strict=False)))
-        if found:
-            return found
+        some: list[Pair] = []
+        for ordered in islice(permutations(parts[start : start + len(names)]), _ORDERS):
+            found = _paired(probe, sizes, inputs, answer, filled, list(zip(names, ordered, strict=True)))
+            if found and _carries_on(probe, sizes, found):
+                return _with_learned(probe, inputs, answer, found)
+            some = some or [pair for pair in found if pair.required]
+        if some:
+            return some
     if len(names) < 2:
         return []
     return [pair for name in names for pair in _tried(probe, sizes, inputs, [name])]
@@ -116,20 +127,23 @@ def _paired(
     filled: Hidden,
     given: Sequence[tuple[str, tuple[Path, Any]]],
 ) -> list[Pair]:
-    """Pairs of parameters and parts of the answer: the network takes these, its answer moves, pieces make the whole.
-
-    Raises:
-        UsageError: a state starts from neither zeros nor a tensor of the network's own.
-    """
+    """Pairs of parameters and parts of the answer: the network takes these, and its answer moves."""
     ends = {(name, *path): (*place, *path) for name, (place, part) in given for path, _ in leaves(part)}
     hidden = {path: leaf(answer, end) for path, end in ends.items()}
     if not hidden or not _taken(probe, inputs, {**filled, **hidden}, like=answer):
         return []
     if not _matters(probe, inputs, filled, hidden) or not _shaped(probe, sizes, hidden, ends):
         return []
-    found = [Pair(path, end, required=probe.required(str(path[0]))) for path, end in ends.items()]
-    if not _carries_on(probe, sizes, found):  # before its first value is looked for: what is no state has none
-        return [pair for pair in found if pair.required]
+    return [Pair(path, end, required=probe.required(str(path[0]))) for path, end in ends.items()]
+
+
+def _with_learned(probe: Probe, inputs: Mapping[Path, Tensor], answer: Any, found: Sequence[Pair]) -> list[Pair]:
+    """The pairs with their first values: only what carries on has some.
+
+    Raises:
+        UsageError: a state starts from neither zeros nor a tensor of the network's own.
+    """
+    hidden = {pair.input: leaf(answer, pair.output) for pair in found}
     return [
         pair if pair.required else replace(pair, learned=_learned(probe, inputs, answer, hidden, pair.input))
         for pair in found
