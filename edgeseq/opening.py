@@ -17,7 +17,7 @@ from edgeseq_export.sources.state_dict import input_spec, read
 from edgeseq_export.sources.weights import Weights, as_weights, load_weights
 from edgeseq_runtime.contract import Contract
 from edgeseq_runtime.errors import DamagedFileError, FileError, UsageError
-from edgeseq_runtime.signature import Signature
+from edgeseq_runtime.signature import Axis, Signature
 from torch import nn
 
 from edgeseq import checkpoint
@@ -107,6 +107,8 @@ def open_reference(
         fitting = {key: value for key, value in known.items() if key in loaded.module.export_settings}
         return _of_checkpoint(loaded, {**fitting, **(settings or {})}, Path(path).name)
     said = contract.provenance.get("source", {}) if contract is not None else {}
+    if contract is not None and contract.layout is not None and is_spec(str(path)):
+        said = {"inputs": _as_in_the_graph(contract.signature, contract.layout["axes"])}
     return open_source(
         path,
         settings or said.get("settings"),
@@ -115,6 +117,12 @@ def open_reference(
         states=states or said.get("states", {}),
         trust=trust,
     )
+
+
+def _as_in_the_graph(signature: Signature, axes: Mapping[str, Sequence[Axis]]) -> tuple[str, ...]:
+    """What goes into a file of another exporter, as --input says it. axes: by name, where the graph has others."""
+    laid = {t.name: ",".join(map(str, axes.get(t.name, t.axes))) for t in signature.inputs}
+    return tuple(f"{t.name}:{t.dtype}[{laid[t.name]}]" for t in signature.inputs)
 
 
 def source_of(

@@ -228,3 +228,27 @@ def test_weights_beside_the_file_are_written_into_it(folder):
     written = run("inspect", folder / "two.onnx", "--write", "-o", folder / "elsewhere" / "one.onnx")
     assert written.exit_code == 0, written.output
     assert run("run", folder / "elsewhere" / "one.onnx", "--input", folder / "x.csv", "--stream").stdout == expected
+
+
+def test_a_written_contract_says_what_its_reference_takes(folder, monkeypatch):
+    """Time first, as the graph and the network have it."""
+    (folder / "summing.py").write_text(
+        "from torch import nn\n"
+        "class Sum(nn.Module):\n"
+        "    def forward(self, x, h=None):\n"
+        "        return 2 * x, x.sum(0) + (0 if h is None else h)\n"
+    )
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["y"]),
+        helper.make_node("ReduceSum", ["x", "axis"], ["s"], keepdims=0),
+        helper.make_node("Add", ["h", "s"], ["hn"]),
+    ]
+    axes, state = ["time", "batch", FEATURES], ["batch", FEATURES]
+    weights = {"two": np.array(2, np.float32), "axis": np.array([0])}
+    inputs, outputs = [info("x", axes), info("h", state)], [info("y", axes), info("hn", state)]
+    (folder / "sum.onnx").write_bytes(model(nodes, inputs, outputs, weights))
+    monkeypatch.chdir(folder)
+    assert run("inspect", "sum.onnx", "--write", "-o", "written.onnx").exit_code == 0
+    result = run("verify", "written.onnx", "summing:Sum")
+    assert "Say it: --input" not in result.stderr
+    assert result.exit_code == 0, result.output
