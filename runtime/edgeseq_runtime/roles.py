@@ -50,8 +50,8 @@ def find_roles(inputs: Sequence[Tensor], outputs: Sequence[Tensor], pairs: Seque
         isinstance(axis, str) and not _TIME_NAME.search(axis) for t in data for axis in t.axes
     )  # where one side alone declares it, a fixed batch is what both take
     names = {axis for axes in states.values() for axis in axes if isinstance(axis, str) and "." not in axis}
-    rows_in = {1, *(size for axes in states.values() for size in axes[:2])}
-    laid = {t.name: _data_axes(t, names, rows_in, free) for t in data}
+    batch_sizes = {1, *(size for axes in states.values() for size in axes[:2])}
+    laid = {t.name: _data_axes(t, names, batch_sizes, free) for t in data}
     one_step = not any(TIME in axes and by_name[n].axes[axes.index(TIME)] != 1 for n, axes in laid.items())
     if not one_step:  # beside a sequence, an input with one entry along some axis is no sequence
         laid = {n: a if not _is_one(by_name[n], a) else _without(by_name[n], a, TIME) for n, a in laid.items()}
@@ -100,10 +100,13 @@ def _merged(before: Tensor, after: Tensor) -> Axes:
     return tuple(a if isinstance(b, str) and isinstance(a, int) and a != 1 else b for b, a in both)
 
 
-def _data_axes(tensor: Tensor, batch_names: set[str], rows: set[Axis], free: bool) -> Axes:
-    """Its axes with batch and time named. free: whether the states say that the batch is; rows: else its size."""
+def _data_axes(tensor: Tensor, batch_names: set[str], batch_sizes: set[Axis], free: bool) -> Axes:
+    """Its axes with batch and time named.
+
+    free: whether the states say that the batch is free; otherwise batch_sizes are those that it may have.
+    """
     axes = list(tensor.axes)
-    batch = _batch_position(tensor, batch_names, rows, free)
+    batch = _batch_position(tensor, batch_names, batch_sizes, free)
     if batch is not None:
         axes[batch] = BATCH
     left = [i for i in range(len(axes)) if i != batch]
@@ -118,12 +121,12 @@ def _data_axes(tensor: Tensor, batch_names: set[str], rows: set[Axis], free: boo
     return tuple(axes)
 
 
-def _batch_position(tensor: Tensor, batch_names: set[str], rows: set[Axis], free: bool) -> int | None:
+def _batch_position(tensor: Tensor, batch_names: set[str], batch_sizes: set[Axis], free: bool) -> int | None:
     axes = tensor.axes
     open_ = [i for i, axis in enumerate(axes) if isinstance(axis, str)]
     if not free:
         whole = [i for i, axis in enumerate(axes[:-1]) if isinstance(axis, int)]
-        place = next((i for i in whole if axes[i] in rows), next((i for i in whole if i == 0), None))
+        place = next((i for i in whole if axes[i] in batch_sizes), 0 if 0 in whole else None)
         if place is not None or len(open_) < 2:
             return place
     for told in (lambda axis: axis in batch_names, lambda axis: "." not in axis and _BATCH_NAME.search(axis)):

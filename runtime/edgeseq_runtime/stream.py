@@ -204,7 +204,7 @@ class Stream:
         """Go on from a state taken earlier, of this stream or another of the same file and batch.
 
         Raises:
-            StreamError: the state is of another model or another batch.
+            StreamError: the state is of another model or another batch, or of a stream with another context.
         """
         if state.model != self._model.identity:
             raise StreamError(f"the state belongs to another model than {self._model.name} (its hash differs)")
@@ -230,7 +230,8 @@ class Stream:
         rows: by number, or as a mask of bools.
 
         Raises:
-            StreamError: a row that is not there, or not every row while a hop is unfinished: all rows share its start.
+            StreamError: a row that is not there; not every row while a hop is unfinished, since all rows share its
+                start, or where a fixed batch of another exporter's file could be either axis of a state.
         """
         chosen = chosen_rows(range(self.batch) if rows is None else rows, self.batch)
         every = len(set(chosen.tolist())) == self.batch

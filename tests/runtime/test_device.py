@@ -118,13 +118,13 @@ def test_streams_on_a_device_share_nothing(opened):
 
 
 @pytest.mark.parametrize("capture", [PLAIN, CAPTURED], ids=["plain", "captured"])
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", [name for name in STYLES if name != "in a subgraph"])
 def test_files_of_other_exporters(style, capture):
+    """All but the one that declares wrong sizes: of such a file nothing is bound, on no device."""
     model = load(STYLES[style].make(), values=STYLES[style].fixed)
     batch = 3 if STYLES[style].rows else 1
     host = model.stream(batch)
-    if isinstance(host, ForeignStream):
-        pytest.skip("it binds nothing")
+    assert not isinstance(host, ForeignStream)
     device = on_device(model, batch, capture)
     assert device.cuda_graphs == capture
     for frame in np.random.default_rng(0).standard_normal((4, batch, FEATURES)):

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +119,8 @@ def without(missing: tuple[str, ...], packaged: str | None) -> Obstacle:
 
 
 def _packaged() -> str | None:
+    from importlib import metadata  # half of what importing this package would cost, and rarely needed
+
     try:
         found = metadata.metadata("onnxruntime-gpu")
     except metadata.PackageNotFoundError:
